@@ -1,0 +1,87 @@
+"""What all programs share: arguments, the JSON line, errors, exit status."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Run = Callable[[argparse.Namespace], Mapping[str, Any]]
+
+
+class _Parser(argparse.ArgumentParser):
+  """argparse, but a usage mistake is one line, as every other mistake."""
+
+  def error(self, message: str):
+    self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def quiet_libraries() -> None:
+  """No start-up noise from TensorFlow, XLA or absl, unless the user set it."""
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+  os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+  os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "2")
+
+
+def run_program(
+  name: str,
+  description: str,
+  add_arguments: Callable[[argparse.ArgumentParser], None],
+  run: Run,
+  argv: Sequence[str] | None = None,
+) -> int:
+  """Parses `argv`, runs the program, and returns its exit status.
+
+  Returns:
+    0 on success; 2 on the user's mistake (a ValueError or an OSError that
+    names a file), told in one line on standard error; 1 on any other failure.
+  """
+  parser = _Parser(
+    prog=f"gtr {name}",
+    description=description,
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    allow_abbrev=False,
+  )
+  add_arguments(parser)
+  parser.add_argument(
+    "--json",
+    action="store_true",
+    help="end standard output with one JSON object",
+  )
+  parser.add_argument(
+    "--debug", action="store_true", help="show the traceback of an error"
+  )
+  args = parser.parse_args(argv)
+  quiet_libraries()
+  try:
+    result = run(args)
+  except KeyboardInterrupt:
+    print(f"gtr {name}: interrupted", file=sys.stderr)
+    return 130
+  except Exception as error:
+    if args.debug:
+      traceback.print_exc()
+    else:
+      print(f"gtr {name}: {_one_line(error)}", file=sys.stderr)
+    return 2 if _is_users(error) else 1
+  if args.json:
+    print(json.dumps(dict(result), ensure_ascii=False), flush=True)
+  return 0
+
+
+def _is_users(error: Exception) -> bool:
+  return isinstance(error, ValueError) or (
+    isinstance(error, OSError) and error.filename is not None
+  )
+
+
+def _one_line(error: Exception) -> str:
+  if isinstance(error, OSError) and error.filename is not None:
+    return f"{error.filename}: {error.strerror}"
+  text = " ".join(str(error).split()) or type(error).__name__
+  if _is_users(error):
+    return text
+  return f"internal error, {type(error).__name__}: {text} (--debug shows where)"

@@ -1,0 +1,59 @@
+"""Names shared by every room: array aliases, the shape alphabet, Protocols.
+
+One letter, one meaning, everywhere (docstrings, jaxtyping, einsum):
+
+  B  queries in the global batch      K  passages per query (positive first)
+  N  passages in the batch, B * K     P  known positives of a query
+  L  tokens in a text                 E  transformer width
+  D  embedding width                  H  attention heads
+  F  features of one head             M  width of the MLP
+  Q  queries searched                 C  passages in the corpus
+  R  depth of a ranking
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import jax
+import numpy as np
+
+Batch = Mapping[str, jax.Array]
+HostBatch = dict[str, np.ndarray]
+Metrics = dict[str, jax.Array]
+# Pytree of arrays under T5X names: encoder/layers_0/mlp/wi/kernel.
+Params = Any
+TowerName = Literal["query", "passage"]
+
+
+class Batches(Protocol):
+  """An endless stream of host batches whose place can be saved and restored.
+
+  A batch holds this process's rows, in the global order:
+
+    query_tokens    int32 [b, L]     0 is padding, the last token of a text EOS
+    passage_tokens  int32 [b, K, L]  positive first; a missing negative is zeros
+    query_keys      int32 [b, 2]     hash of the id (0: none), hash of the text
+    passage_keys    int32 [b, K, 2]  likewise; both 0 where a negative is missing
+    positive_keys   int32 [b, P, 2]  all known positives of the query, 0-padded
+    example_ids     int32 [b]        which example of the data set a row is
+  """
+
+  def __next__(self) -> HostBatch: ...
+
+  def position(self) -> dict[str, Any]:
+    """JSON-able; after the last batch that `__next__` returned."""
+    ...
+
+  def restore(self, position: Mapping[str, Any]) -> None: ...
+
+
+class TokenRows(Protocol):
+  """What an encoder needs of a tokenizer; `data.vocabulary.Tokenizer` is one."""
+
+  vocab_size: int
+
+  def encode(
+    self, texts: list[str], length: int, tower: TowerName
+  ) -> tuple[list[np.ndarray], int]:
+    """Token ids a text (at most `length`, EOS last), and how many were cut."""
+    ...

@@ -1,0 +1,18 @@
+"""Eight CPU devices and strict JAX for every test."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def mesh():
+  return jax.make_mesh(
+    (8, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+  )

@@ -162,7 +162,7 @@ def train(
   except RuntimeError as error:
     reason = str(error).rpartition("]")[2].strip()  # After the C++ place.
     raise ValueError(
-      f"no vocabulary of {vocab_size} pieces from these texts: {reason or error}"
+      f"no vocabulary of {vocab_size} pieces from this text: {reason or error}"
     ) from None
   return Tokenizer(model.getvalue(), query_prompt, passage_prompt)
 

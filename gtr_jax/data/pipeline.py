@@ -1,0 +1,194 @@
+"""Batches of token pairs, each a pure function of (store, seed, its number).
+
+So a place in the data is one integer, resuming is instant and exact, and the
+global batch is the same however many processes share it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gtr_jax.data import permutation
+from gtr_jax.data.token_store import TokenStore
+from gtr_jax.types import HostBatch
+
+# More known positives of a query than this are not worth their memory.
+_MOST_POSITIVES = 16
+_POSITIVE, _NEGATIVE = 1, 2  # So that the two choices are independent.
+
+
+@dataclass(eq=False)
+class PairBatches:
+  """An endless stream of batches; satisfies `types.Batches`.
+
+  Every epoch has its own order; what does not fill an epoch's last batch
+  begins the next epoch's first.  Of several positives an example uses one an
+  epoch, in turn; of more negatives than fit it uses `num_negatives`, and all of
+  them in turn over the epochs.
+
+  Attributes:
+    batch_size: of the global batch.
+    num_negatives: K - 1; where an example has fewer, the rest is zeros.
+    query_length, passage_length: L; None takes the store's, less is refused.
+    max_positives: P, how many known positives of a query the losses see; None
+      takes as many as any example has, 16 at most.  The one in use comes first.
+    process_index, process_count: which rows of the global batch are ours.
+    shuffle: False gives the store's own order, every epoch.
+  """
+
+  store: TokenStore
+  batch_size: int
+  num_negatives: int = 0
+  query_length: int | None = None
+  passage_length: int | None = None
+  seed: int = 0
+  max_positives: int | None = None
+  process_index: int = 0
+  process_count: int = 1
+  shuffle: bool = True
+  _lengths: tuple[int, int] = field(init=False)
+  _num_known: int = field(init=False)
+  _next: int = field(default=0, init=False)
+
+  def __post_init__(self):
+    _check(self)
+    self._lengths = (
+      self.query_length or self.store.lengths["query"],
+      self.passage_length or self.store.lengths["passage"],
+    )
+    self._num_known = self.max_positives or min(
+      self.store.statistics.max_positives, _MOST_POSITIVES
+    )
+
+  def __next__(self) -> HostBatch:
+    batch = self.batch_at(self._next)
+    self._next += 1
+    return batch
+
+  def __iter__(self) -> "PairBatches":
+    return self
+
+  def position(self) -> dict[str, Any]:
+    return {"batches": self._next, **self._identity()}
+
+  def restore(self, position: Mapping[str, Any]) -> None:
+    """Goes to a position of a stream over the same data.
+
+    Raises:
+      ValueError: the position is of other data, another seed, batch size or
+        order, where "the same place" has no meaning.
+    """
+    for name, due in self._identity().items():
+      came = position.get(name)
+      if came != due:
+        raise ValueError(
+          f"the saved position in the data has {name} {came}, this run has"
+          f" {due}: set it back, or start in another MODEL_DIR"
+        )
+    self._next = int(position["batches"])
+
+  def batch_at(self, number: int) -> HostBatch:
+    """This process's rows of batch `number`, counted from 0."""
+    rows = self.batch_size // self.process_count
+    first = number * self.batch_size + self.process_index * rows
+    epochs, examples = self._examples(first + np.arange(rows))
+    texts = self.store.example_offsets[examples]  # [b], of the query
+    known = self._positives(texts, epochs, examples)  # [b, P]
+    negatives = self._negatives(texts, epochs, examples)  # [b, K - 1]
+    passages = np.concatenate([known[:, :1], negatives], axis=1)  # [b, K]
+    query_length, passage_length = self._lengths
+    return {
+      "query_tokens": self.store.token_rows(texts, query_length),
+      "passage_tokens": self.store.token_rows(passages, passage_length),
+      "query_keys": self.store.text_keys(texts),
+      "passage_keys": self.store.text_keys(passages),
+      "positive_keys": self.store.text_keys(known),
+      "example_ids": examples.astype(np.int32),
+    }
+
+  def ids_at(self, number: int) -> list[int]:
+    """Example ids of the whole global batch `number`."""
+    first = number * self.batch_size
+    _, examples = self._examples(first + np.arange(self.batch_size))
+    return examples.tolist()
+
+  def _identity(self) -> dict[str, Any]:
+    return {
+      "data": self.store.content,
+      "seed": self.seed,
+      "batch_size": self.batch_size,
+      "shuffle": self.shuffle,
+    }
+
+  def _examples(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Epoch and example at each place of the endless stream."""
+    epochs, offsets = np.divmod(places, len(self.store))
+    if not self.shuffle:
+      return epochs, offsets
+    examples = np.empty_like(offsets)
+    for epoch in np.unique(epochs):
+      here = epochs == epoch
+      examples[here] = permutation.permute(
+        offsets[here], len(self.store), self.seed, int(epoch)
+      )
+    return epochs, examples
+
+  def _positives(
+    self, queries: np.ndarray, epochs: np.ndarray, examples: np.ndarray
+  ) -> np.ndarray:
+    """Texts of the known positives, [b, P], from the epoch's on; -1: none."""
+    count = self.store.num_positives[examples].astype(np.int64)  # [b]
+    luck = permutation.mix(self.seed, _POSITIVE, examples) >> np.uint64(32)
+    slots = np.arange(self._num_known)
+    turns = (luck.astype(np.int64) + epochs)[:, None] + slots  # [b, P]
+    texts = queries[:, None] + 1 + turns % count[:, None]
+    return np.where(slots < count[:, None], texts, -1)
+
+  def _negatives(
+    self, queries: np.ndarray, epochs: np.ndarray, examples: np.ndarray
+  ) -> np.ndarray:
+    """Texts of the epoch's negatives, [b, K - 1]; -1: none."""
+    if not self.num_negatives:
+      return np.empty((len(examples), 0), np.int64)
+    first = queries + 1 + self.store.num_positives[examples]
+    count = self.store.example_offsets[examples + 1] - first  # [b]
+    # Each example has its own fixed random order of its negatives ...
+    candidates = np.arange(max(int(count.max()), 1))
+    ranks = permutation.mix(self.seed, _NEGATIVE, examples[:, None], candidates)
+    ranks[candidates >= count[:, None]] = np.iinfo(np.uint64).max
+    order = np.argsort(ranks, axis=1, kind="stable")
+    # ... of which every epoch takes the next few.
+    slots = np.arange(self.num_negatives)
+    turns = (epochs * self.num_negatives)[:, None] + slots
+    chosen = np.take_along_axis(
+      order, turns % np.maximum(count, 1)[:, None], axis=1
+    )
+    return np.where(slots < count[:, None], first[:, None] + chosen, -1)
+
+
+def _check(batches: PairBatches) -> None:
+  store, size = batches.store, batches.batch_size
+  if size < 1 or size % batches.process_count:
+    raise ValueError(
+      f"the global batch of {size} pairs does not divide among"
+      f" {batches.process_count} processes: choose a multiple as BATCH_SIZE"
+    )
+  if len(store) < size:
+    raise ValueError(
+      f"the data has {len(store)} pairs, fewer than one batch of {size}: set"
+      f" BATCH_SIZE to {len(store)} or less"
+    )
+  if batches.num_negatives > 0 and not store.statistics.max_negatives:
+    raise ValueError(
+      f"{batches.num_negatives} negatives a query were asked for, the data has"
+      " none: set the number of negatives to 0 or give data with negatives"
+    )
+  for tower in ("query", "passage"):
+    asked = getattr(batches, f"{tower}_length")
+    if asked is not None and asked < store.lengths[tower]:
+      raise ValueError(
+        f"{tower}_length is {asked}, the store holds texts of up to"
+        f" {store.lengths[tower]} tokens: build a store for {asked}"
+      )

@@ -1,0 +1,257 @@
+"""Builds token stores: streaming, whole or not at all, at most once.
+
+Stores lie side by side in a folder, each under the fingerprint of all it was
+made from, so that a changed file, vocabulary or length makes another store and
+an unchanged one is found again.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+
+from gtr_jax.data import token_store, tokenization, whole_files
+from gtr_jax.types import TowerName
+
+_MAX_EXAMPLES = 2**31 - 1  # An example's id is an int32.
+
+
+def build(
+  directory: pathlib.Path,
+  fingerprint: str,
+  chunks: Iterable[tokenization.TokenChunk],
+  *,
+  vocab_size: int,
+  lengths: Mapping[TowerName, int],
+  notes: Sequence[str] = (),
+) -> token_store.TokenStore:
+  """Opens the store of this fingerprint, which is built if it is not there.
+
+  Several processes may ask for the same store at once: on one machine one of
+  them builds it; across machines that share the folder the first one counts.
+
+  Args:
+    directory: holds any number of stores.
+    fingerprint: hexadecimal; of everything that decides what is in the store.
+    chunks: the examples; touched only if the store is to be built.
+    notes: read after the last chunk, so the source may still add to them.
+
+  Raises:
+    ValueError: there is no example, or its token ids do not fit.
+  """
+  final = directory / fingerprint[:24]
+  if not (final / token_store.MANIFEST_FILE).exists():
+    directory.mkdir(parents=True, exist_ok=True)
+    with _lock(directory / f".{final.name}.lock"):
+      if not (final / token_store.MANIFEST_FILE).exists():
+        shutil.rmtree(final, ignore_errors=True)
+        _build(final, chunks, vocab_size, lengths, notes)
+  return token_store.load(final)
+
+
+def fingerprint_of(facts: Mapping[str, Any]) -> str:
+  """A hexadecimal hash of JSON-able facts and of the stores' format."""
+  facts = {"format": token_store.FORMAT, **facts}
+  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _build(
+  final: pathlib.Path,
+  chunks: Iterable[tokenization.TokenChunk],
+  vocab_size: int,
+  lengths: Mapping[TowerName, int],
+  notes: Sequence[str],
+) -> None:
+  prefix = f".{final.name}.{socket.gethostname()}."
+  for abandoned in final.parent.glob(f"{prefix}*.tmp"):
+    shutil.rmtree(abandoned, ignore_errors=True)  # We hold the lock.
+  temporary = pathlib.Path(
+    tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=final.parent)
+  )
+  try:
+    content, statistics = _write_arrays(temporary, chunks, vocab_size)
+    manifest = {
+      "format": token_store.FORMAT,
+      "content": content,
+      "vocab_size": vocab_size,
+      "lengths": dict(lengths),
+      "statistics": dataclasses.asdict(statistics),
+      "notes": list(notes),
+    }
+    whole_files.write(
+      temporary / token_store.MANIFEST_FILE,
+      (json.dumps(manifest, indent=2) + "\n").encode(),
+    )
+    temporary.chmod(0o755)  # mkdtemp's folder is for one user only.
+    _rename_unless_there(temporary, final)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename_unless_there(temporary: pathlib.Path, final: pathlib.Path) -> None:
+  try:
+    os.rename(temporary, final)
+  except OSError as error:
+    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+      raise
+  whole_files.sync_directory(final.parent)
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process of this machine holds the lock."""
+  with path.open("w") as stream:
+    # Some network file systems have no locks; the rename still decides there.
+    with contextlib.suppress(OSError):
+      fcntl.flock(stream, fcntl.LOCK_EX)
+    yield
+
+
+@dataclass
+class _Column:
+  """An array that grows at its end in a file, and its hash."""
+
+  stream: IO[bytes]
+  dtype: np.dtype
+  digest: Any = field(default_factory=hashlib.sha256)
+
+  def append(self, values: Any) -> None:
+    content = np.ascontiguousarray(values, self.dtype).tobytes()
+    self.stream.write(content)
+    self.digest.update(content)
+
+  def finish(self) -> str:
+    self.stream.flush()
+    os.fsync(self.stream.fileno())
+    return self.digest.hexdigest()
+
+
+def _write_arrays(
+  directory: pathlib.Path,
+  chunks: Iterable[tokenization.TokenChunk],
+  vocab_size: int,
+) -> tuple[str, token_store.Statistics]:
+  """Writes all arrays; their common hash and what they hold."""
+  dtypes = token_store.dtypes(vocab_size)
+  totals = _Totals()
+  with contextlib.ExitStack() as stack:
+    columns = {
+      name: _Column(
+        stack.enter_context(token_store.array_file(directory, name).open("wb")),
+        dtype,
+      )
+      for name, dtype in dtypes.items()
+    }
+    columns["text_offsets"].append([0])
+    columns["example_offsets"].append([0])
+    for chunk in chunks:
+      if chunk.examples:
+        _append(columns, totals, chunk, vocab_size)
+    digests = [column.finish() for column in columns.values()]
+  statistics = totals.statistics()
+  content = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+  return content, statistics
+
+
+def _append(
+  columns: Mapping[str, _Column],
+  totals: "_Totals",
+  chunk: tokenization.TokenChunk,
+  vocab_size: int,
+) -> None:
+  examples = chunk.examples
+  rows = [row for example in examples for row in example.texts]
+  sizes = np.array([len(row) for row in rows])
+  num_texts = np.array([len(example.texts) for example in examples])
+  num_positives = np.array([example.num_positives for example in examples])
+  tokens = np.concatenate(rows)
+  _check(tokens, sizes, num_texts, num_positives, vocab_size)
+  columns["tokens"].append(tokens)
+  columns["text_offsets"].append(totals.all_tokens + np.cumsum(sizes))
+  columns["keys"].append(
+    [key for example in examples for key in tokenization.keys(example)]
+  )
+  columns["example_offsets"].append(totals.all_texts + np.cumsum(num_texts))
+  columns["num_positives"].append(num_positives)
+  totals.add(sizes, num_texts, num_positives, chunk.num_cut)
+
+
+def _check(
+  tokens: np.ndarray,
+  sizes: np.ndarray,
+  num_texts: np.ndarray,
+  num_positives: np.ndarray,
+  vocab_size: int,
+) -> None:
+  if sizes.min() == 0:
+    raise ValueError("a text has no token: end every text with EOS")
+  if tokens.min() < 1 or tokens.max() >= vocab_size:
+    raise ValueError(
+      f"token ids go from {tokens.min()} to {tokens.max()}, due were 1 to"
+      f" {vocab_size - 1} (0 is padding): use the vocabulary of the data"
+    )
+  if np.any(num_positives < 1) or np.any(num_positives >= num_texts):
+    raise ValueError("an example has no positive: give each query one or more")
+
+
+@dataclass
+class _Totals:
+  """Running counts of what was written."""
+
+  num_examples: int = 0
+  all_texts: int = 0
+  all_tokens: int = 0
+  query_tokens: int = 0
+  queries_cut: int = 0
+  passages_cut: int = 0
+  max_positives: int = 0
+  max_negatives: int = 0
+
+  def add(
+    self,
+    sizes: np.ndarray,
+    num_texts: np.ndarray,
+    num_positives: np.ndarray,
+    num_cut: Mapping[TowerName, int],
+  ) -> None:
+    queries = np.cumsum(num_texts) - num_texts
+    self.num_examples += len(num_texts)
+    self.all_texts += len(sizes)
+    self.all_tokens += int(sizes.sum())
+    self.query_tokens += int(sizes[queries].sum())
+    self.queries_cut += num_cut["query"]
+    self.passages_cut += num_cut["passage"]
+    num_negatives = num_texts - 1 - num_positives
+    self.max_positives = max(self.max_positives, int(num_positives.max()))
+    self.max_negatives = max(self.max_negatives, int(num_negatives.max()))
+    if self.num_examples > _MAX_EXAMPLES:
+      raise ValueError(
+        f"more than {_MAX_EXAMPLES} examples: split the data into several tasks"
+      )
+
+  def statistics(self) -> token_store.Statistics:
+    if not self.num_examples:
+      raise ValueError("the data holds no example: give at least one pair")
+    return token_store.Statistics(
+      num_examples=self.num_examples,
+      num_passages=self.all_texts - self.num_examples,
+      num_tokens={
+        "query": self.query_tokens,
+        "passage": self.all_tokens - self.query_tokens,
+      },
+      num_cut={"query": self.queries_cut, "passage": self.passages_cut},
+      max_positives=self.max_positives,
+      max_negatives=self.max_negatives,
+    )

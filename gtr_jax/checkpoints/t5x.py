@@ -62,12 +62,15 @@ class _Stored:
   ocdbt: bool = False
 
 
-def read_t5x(path: str | os.PathLike[str]) -> T5XCheckpoint:
+def read_t5x(
+  path: str | os.PathLike[str], with_optimizer_state: bool = True
+) -> T5XCheckpoint:
   """Reads a checkpoint of T5X: `params` float32, under T5X names.
 
   Args:
     path: a checkpoint's directory, or a directory with checkpoint_N in it, of
       which the newest is read; local or gs://bucket/...
+    with_optimizer_state: False does not read it, and gives None.
 
   Raises:
     ValueError: nothing to read there, or a broken, cut or missing piece.
@@ -81,7 +84,7 @@ def read_t5x(path: str | os.PathLike[str]) -> T5XCheckpoint:
       f"{root}: no T5X train state; due are 'target' and 'state', found "
       f"{sorted(map(str, tree))}"
     )
-  moments = state.get("param_states")
+  moments = state.get("param_states") if with_optimizer_state else None
   wanted = {"target": target, "step": state.get("step", tree.get("step"))}
   if isinstance(moments, Mapping) and _is_adafactor(moments):
     wanted["param_states"] = moments

@@ -115,6 +115,9 @@ def test_legacy_with_and_without_the_word_optimizer(tmp_path, wrap):
   moments = actual.optimizer_state["decoder/logits_dense/kernel"]
   np.testing.assert_array_equal(moments["v"], np.full((3, 4), 0.5))
   assert moments["m"].shape == (1,)
+  alone = t5x.read_t5x(root, with_optimizer_state=False)
+  assert alone.optimizer_state is None
+  assert_is_tree(alone.params, TREE)
 
 
 @pytest.mark.parametrize("path", ["{}", "{}/", "gone/model/checkpoint_7/{}/"])

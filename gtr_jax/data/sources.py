@@ -47,18 +47,21 @@ def read_pairs(
     raise ValueError(
       f"on_bad_line is {on_bad_line!r}: set it to 'error' or 'skip'"
     )
-  if not paths:
-    raise ValueError(
-      "no file of pairs was given: name at least one .jsonl file"
-    )
   files = [pathlib.Path(path) for path in paths]
+  check_files(files)
+  skip, report = on_bad_line == "skip", report or to_standard_error
+  return (pair for file in files for pair in _read_file(file, skip, report))
+
+
+def check_files(files: Sequence[pathlib.Path]) -> None:
+  """Raises BadLineError unless there are files and all of them exist."""
+  if not files:
+    raise BadLineError("no file of pairs was given: name at least one .jsonl")
   for file in files:
     if file.is_dir():
       raise BadLineError(f"{file}: is a folder: name the .jsonl files in it")
     if not file.exists():
       raise BadLineError(f"{file}: no such file: check the path")
-  skip, report = on_bad_line == "skip", report or _to_standard_error
-  return (pair for file in files for pair in _read_file(file, skip, report))
 
 
 def _read_file(
@@ -150,5 +153,5 @@ def _parse_line(line: bytes) -> Pair | str:
     return str(error)
 
 
-def _to_standard_error(summary: str) -> None:
+def to_standard_error(summary: str) -> None:
   print(summary, file=sys.stderr)

@@ -62,6 +62,15 @@ class Tokenizer:
     """Of the model file; names the vocabulary, without the prompts."""
     return hashlib.sha256(self.model_bytes).hexdigest()
 
+  def agrees_with(self, other: "Tokenizer") -> bool:
+    """Whether the same id is the same piece in both, as far as both go."""
+    shared = range(min(self.vocab_size, other.vocab_size))
+    pieces = self._processor.id_to_piece(list(shared))
+    return (
+      pieces == other._processor.id_to_piece(list(shared))
+      and self.eos_id == other.eos_id
+    )
+
   def encode(
     self, texts: Sequence[str], length: int, tower: TowerName
   ) -> tuple[list[np.ndarray], int]:

@@ -1,0 +1,228 @@
+"""Test collections in BEIR's layout, read strictly.
+
+  corpus.jsonl[.gz]    _id, text, and title where there is one
+  queries.jsonl[.gz]   _id, text
+  qrels/SPLIT.tsv      query-id, corpus-id, score, by tabs; header or not
+
+Other fields are ignored.  Ids may be JSON numbers; they become strings.
+"""
+
+import pathlib
+from collections.abc import Callable, Container
+from typing import Any
+
+from gtr_jax.evaluation.collection import Collection, Qrels
+from gtr_jax.evaluation.lines import (
+  OnBadLine,
+  Report,
+  parse_object,
+  take_lines,
+)
+
+Passages = dict[str, tuple[str, str]]  # Id to title and text.
+
+
+def find(directory: str | pathlib.Path) -> list[pathlib.Path]:
+  """The BEIR folders of a directory: itself, or else those just below it.
+
+  Raises:
+    ValueError: there is none.
+  """
+  root = pathlib.Path(directory)
+  if not root.is_dir():
+    raise ValueError(f"{root}: no such folder: a BEIR folder was due")
+  files = ("corpus.jsonl", "queries.jsonl", "qrels")
+  if any(_present(root, name) for name in files):
+    return [root]
+  below = [
+    path
+    for path in sorted(root.iterdir())
+    if path.is_dir() and _present(path, "corpus.jsonl")
+  ]
+  if not below:
+    raise ValueError(
+      f"{root}: no corpus.jsonl or corpus.jsonl.gz here or one folder below:"
+      " a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
+    )
+  return below
+
+
+def read(
+  directory: str | pathlib.Path,
+  split: str = "test",
+  on_bad_line: OnBadLine = "error",
+  report: Report | None = None,
+) -> Collection:
+  """Reads a BEIR folder.
+
+  Args:
+    on_bad_line: "skip" leaves out malformed lines, all but the first of
+      duplicates, and judgements of unknown queries or passages, and counts
+      them; "error" stops at the first.
+    report: takes a summary a file of what was left out; None writes it to
+      standard error.
+
+  Raises:
+    ValueError: a missing file, or nothing to evaluate.
+    lines.BadLineError: a bad line, by file and line.
+  """
+  root = pathlib.Path(directory)
+  corpus_path = _due(root, "corpus.jsonl")
+  queries_path = _due(root, "queries.jsonl")
+  qrels_path = _qrels_path(root, split)
+  passages: Passages = {}
+  queries: dict[str, str] = {}
+  qrels: Qrels = {}
+  num_skipped = sum(
+    take_lines(path, take, on_bad_line, report)
+    for path, take in (
+      (corpus_path, _passage_taker(passages)),
+      (queries_path, _query_taker(queries)),
+      (qrels_path, _judgement_taker(qrels, queries, passages)),
+    )
+  )
+  answered = [q for q in queries if q in qrels and max(qrels[q].values()) > 0]
+  if not answered:
+    raise ValueError(f"{qrels_path}: no query has a relevant passage")
+  return Collection(
+    name=root.resolve().name,
+    split=split,
+    ids=list(passages),
+    titles=[title for title, _ in passages.values()],
+    texts=[text for _, text in passages.values()],
+    queries={query: queries[query] for query in answered},
+    qrels={query: qrels[query] for query in answered},
+    num_skipped=num_skipped,
+    num_unanswered=len(qrels) - len(answered),
+  )
+
+
+def _present(root: pathlib.Path, name: str) -> pathlib.Path | None:
+  paths = (root / name, root / f"{name}.gz")
+  return next((path for path in paths if path.exists()), None)
+
+
+def _due(root: pathlib.Path, name: str) -> pathlib.Path:
+  path = _present(root, name)
+  if path is None:
+    raise ValueError(
+      f"{root}: no {name} or {name}.gz: a BEIR folder has corpus.jsonl,"
+      " queries.jsonl and qrels/SPLIT.tsv"
+    )
+  return path
+
+
+def _qrels_path(root: pathlib.Path, split: str) -> pathlib.Path:
+  path = root / "qrels" / f"{split}.tsv"
+  if not path.is_file():
+    splits = sorted(other.stem for other in path.parent.glob("*.tsv"))
+    raise ValueError(
+      f"{root}: no qrels/{split}.tsv: "
+      + (f"its splits are {', '.join(splits)}" if splits else "it has no split")
+    )
+  return path
+
+
+def _passage_taker(passages: Passages) -> Callable[[int, str], None]:
+  def take(number: int, line: str) -> None:
+    del number
+    record = parse_object(line)
+    identifier = _new_id(record, passages)
+    untitled = record.get("title") is None
+    title = "" if untitled else _text(record, "title")
+    passages[identifier] = (title, _text(record, "text"))
+
+  return take
+
+
+def _query_taker(queries: dict[str, str]) -> Callable[[int, str], None]:
+  def take(number: int, line: str) -> None:
+    del number
+    record = parse_object(line)
+    identifier, text = _new_id(record, queries), _text(record, "text")
+    if not text.strip():
+      raise ValueError("'text' is empty, a query was due: delete the line")
+    queries[identifier] = text
+
+  return take
+
+
+def _judgement_taker(
+  qrels: Qrels, queries: Container[str], passages: Container[str]
+) -> Callable[[int, str], None]:
+  def take(number: int, line: str) -> None:
+    fields = line.split("\t")
+    if len(fields) != 3:
+      raise ValueError(
+        f"got {len(fields)} fields, due are 3 between tabs: query-id,"
+        " corpus-id and score"
+      )
+    query, passage, score = fields
+    if number == 1 and not any(letter.isdigit() for letter in score):
+      return  # The header.
+    relevance = _relevance(score)
+    for identifier, known, file in (
+      (query, queries, "queries.jsonl"),
+      (passage, passages, "corpus.jsonl"),
+    ):
+      if identifier not in known:
+        raise ValueError(
+          f"{identifier!r} is not in {file}: repair the files, or leave such"
+          " judgements out with --on_bad_line=skip"
+        )
+    judgements = qrels.setdefault(query, {})
+    if passage in judgements:
+      raise ValueError(
+        f"query {query!r} and passage {passage!r} were judged before: keep one"
+        " of the lines"
+      )
+    judgements[passage] = relevance
+
+  return take
+
+
+def _relevance(score: str) -> int:
+  try:
+    return int(score)
+  except ValueError:
+    raise ValueError(
+      f"the score is {score!r}, a whole number was due: repair the line"
+    ) from None
+
+
+def _new_id(record: dict[str, Any], known: Container[str]) -> str:
+  value = record.get("_id")
+  if isinstance(value, bool) or not isinstance(value, (str, int)):
+    raise ValueError(
+      f"'_id' is {_shown(value)}, a string or a whole number was due"
+    )
+  identifier = str(value)
+  if not identifier:
+    raise ValueError("'_id' is empty: give every line an id of its own")
+  if "\t" in identifier or "\n" in identifier:
+    raise ValueError(f"'_id' {identifier!r} holds a tab or a line end")
+  if identifier in known:
+    raise ValueError(f"'_id' {identifier!r} is taken by a line before it")
+  return _encodable(identifier, "_id")
+
+
+def _text(record: dict[str, Any], name: str) -> str:
+  value = record.get(name)
+  if not isinstance(value, str):
+    raise ValueError(f"{name!r} is {_shown(value)}, a string was due")
+  return _encodable(value, name)
+
+
+def _encodable(text: str, name: str) -> str:
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError as error:
+    raise ValueError(
+      f"{name!r} holds half a character (\\u{ord(text[error.start]):04x}):"
+      " repair the escape"
+    ) from None
+  return text
+
+
+def _shown(value: Any) -> str:
+  return "missing or null" if value is None else f"a {type(value).__name__}"

@@ -53,6 +53,11 @@ class MLP(nn.Module):
     )(hidden)
 
 
+def relu(x: jax.Array) -> jax.Array:
+  """T5 1.0's activation, under a name that a config can give."""
+  return nn.relu(x)
+
+
 def gelu_gate(x: jax.Array) -> jax.Array:
   """GELU by tanh, as T5 1.1 was trained with."""
   return nn.gelu(x, approximate=True)

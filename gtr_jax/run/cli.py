@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+# gin appends pages about who called whom to every message.
+_GIN_CONTEXT = "\n  In call to configurable"
 Run = Callable[[argparse.Namespace], Mapping[str, Any]]
 
 
@@ -72,6 +74,17 @@ def run_program(
   return 0
 
 
+def split_gin_bindings(argv: Sequence[str]) -> list[str]:
+  """Rewrites T5X's `--gin.NAME=VALUE` to a flag that argparse can take."""
+  prefix = "--gin."
+  return [
+    f"--gin_bindings={argument.removeprefix(prefix)}"
+    if argument.startswith(prefix)
+    else argument
+    for argument in argv
+  ]
+
+
 def _is_users(error: Exception) -> bool:
   return isinstance(error, ValueError) or (
     isinstance(error, OSError) and error.filename is not None
@@ -81,7 +94,8 @@ def _is_users(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
   if isinstance(error, OSError) and error.filename is not None:
     return f"{error.filename}: {error.strerror}"
-  text = " ".join(str(error).split()) or type(error).__name__
-  if _is_users(error):
+  text = str(error).partition(_GIN_CONTEXT)[0]
+  text = " ".join(text.split()) or type(error).__name__
+  if _is_users(error) or isinstance(error, FloatingPointError):
     return text
   return f"internal error, {type(error).__name__}: {text} (--debug shows where)"

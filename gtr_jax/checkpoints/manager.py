@@ -1,0 +1,204 @@
+"""Checkpoints of a model directory: Orbax, asynchronous, sharded.
+
+A step holds three items: `params`, under T5X's names, which is all that
+encoding needs; `trainer`, the rest of the train state; `progress`, JSON: the
+place in the data and what the evaluations said so far.  A step appears under
+its number when it is whole, so a killed run leaves no half checkpoint.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from gtr_jax.types import Params
+
+DIRECTORY = "checkpoints"
+policies = ocp.checkpoint_managers
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+  """The checkpoints of one model directory, for writing and for reading.
+
+  Attributes:
+    orbax: Orbax's manager.
+    directory: the folder whose sub-folders are the steps.
+    measure: name of the measure that tells the best one.
+  """
+
+  orbax: ocp.CheckpointManager
+  directory: pathlib.Path
+  measure: str
+
+  def save(
+    self,
+    step: int,
+    params: Params,
+    trainer: Any,
+    progress: Mapping[str, Any],
+    measures: Mapping[str, float] | None = None,
+  ) -> None:
+    """Starts to write a step; returns when the arrays are off the devices.
+
+    Args:
+      step: number of updates made.
+      params: arrays under T5X's names.
+      trainer: any pytree of arrays: optimizer state, rng.
+      progress: JSON.
+      measures: evaluation at this step, if one was made.
+    """
+    self.orbax.save(
+      step,
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params),
+        trainer=ocp.args.StandardSave(trainer),
+        progress=ocp.args.JsonSave(dict(progress)),
+      ),
+      metrics=dict(measures) if measures else None,
+      force=True,
+    )
+
+  def restore(
+    self, step: int, params: Any, trainer: Any
+  ) -> tuple[Params, Any, dict[str, Any]]:
+    """(params, trainer, progress) of a step.
+
+    Args:
+      step: one of `steps()`.
+      params: pytree of jax.ShapeDtypeStruct with shardings.
+      trainer: likewise.
+
+    Raises:
+      ValueError: if the arrays on disk have another structure or shape.
+    """
+    try:
+      restored = self.orbax.restore(
+        step,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardRestore(params),
+          trainer=ocp.args.StandardRestore(trainer),
+          progress=ocp.args.JsonRestore(),
+        ),
+      )
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+      raise ValueError(
+        f"{self.directory}/{step}: cannot go on from this checkpoint: "
+        f"{_first_line(error)}; was it made by another model or optimizer?"
+        " Choose another MODEL_DIR, or the settings that made it"
+      ) from error
+    return restored.params, restored.trainer, restored.progress
+
+  def steps(self) -> list[int]:
+    """Steps that are whole, in order."""
+    return sorted(self.orbax.all_steps())
+
+  def close(self) -> None:
+    """Waits until everything is on disk."""
+    self.orbax.wait_until_finished()
+    self.orbax.close()
+
+
+def open_checkpoints(
+  model_dir: str | pathlib.Path, keep: int = 3, measure: str = "ndcg@10"
+) -> Checkpoints:
+  """Opens for writing: keeps the newest `keep` steps and the best one.
+
+  Raises:
+    ValueError: if `keep` is less than 1.
+  """
+  if keep < 1:
+    raise ValueError(f"KEEP_CHECKPOINTS is {keep}; keep at least 1")
+  directory = pathlib.Path(model_dir).absolute() / DIRECTORY
+  options = ocp.CheckpointManagerOptions(
+    preservation_policy=policies.AnyPreservationPolicy(
+      [
+        policies.LatestN(keep),
+        policies.BestN(
+          get_metric_fn=lambda measures: measures[measure],
+          n=1,
+          keep_checkpoints_without_metrics=False,
+        ),
+      ]
+    ),
+    cleanup_tmp_directories=True,
+    enable_async_checkpointing=True,
+  )
+  return Checkpoints(
+    ocp.CheckpointManager(directory, options=options), directory, measure
+  )
+
+
+def available_steps(model_dir: str | pathlib.Path) -> list[int]:
+  """Steps that are whole, in order; none if there is no such directory."""
+  directory = pathlib.Path(model_dir) / DIRECTORY
+  if not directory.is_dir():
+    return []
+  return sorted(
+    int(path.name)
+    for path in directory.iterdir()
+    if path.name.isdigit() and (path / "params").is_dir()
+  )
+
+
+def best_step(model_dir: str | pathlib.Path, measure: str = "ndcg@10") -> int:
+  """The best step by the evaluation measure if one is known, else the newest.
+
+  Raises:
+    ValueError: if there is no checkpoint.
+  """
+  steps = available_steps(model_dir)
+  if not steps:
+    raise ValueError(
+      f"{model_dir}: holds no checkpoint; a model directory has"
+      f" {DIRECTORY}/<step>/, as `gtr train` and `gtr import` make"
+    )
+  known = {step: _measures(model_dir, step).get(measure) for step in steps}
+  scored = [step for step in steps if known[step] is not None]
+  if not scored:
+    return steps[-1]
+  return max(scored, key=lambda step: (known[step], -step))
+
+
+def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
+  """The parameters of one step, as arrays of this process's first device.
+
+  Raises:
+    ValueError: if the step is not there or cannot be read whole.
+  """
+  steps = available_steps(model_dir)
+  if step not in steps:
+    raise ValueError(
+      f"{model_dir}: has no checkpoint of step {step}; it has {steps}"
+    )
+  directory = pathlib.Path(model_dir).absolute() / DIRECTORY / str(step)
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  with ocp.StandardCheckpointer() as checkpointer:
+    try:
+      metadata = checkpointer.metadata(directory / "params").item_metadata
+      target = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+          leaf.shape, leaf.dtype, sharding=device
+        ),
+        dict(metadata),
+      )
+      return checkpointer.restore(directory / "params", target)
+    except (ValueError, KeyError, OSError) as error:
+      raise ValueError(
+        f"{directory}: cannot be read whole: {_first_line(error)}; use another"
+        " step (--step)"
+      ) from error
+
+
+def _measures(model_dir: str | pathlib.Path, step: int) -> dict[str, float]:
+  path = pathlib.Path(model_dir) / DIRECTORY / str(step) / "metrics" / "metrics"
+  return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _first_line(error: Exception) -> str:
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  return lines[0][:300]

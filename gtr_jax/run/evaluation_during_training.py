@@ -1,0 +1,91 @@
+"""A retrieval evaluation beside the training, as gin binds it."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import jax
+
+from gtr_jax.data import python_docs, vocabulary
+from gtr_jax.evaluation import beir, evaluate
+from gtr_jax.models import dual_encoder
+from gtr_jax.run import model_directory
+from gtr_jax.training import hooks
+
+EMBEDDED = "python_docs_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """A small collection that is encoded and searched now and then.
+
+  Attributes:
+    data: a BEIR folder, or "python_docs_dev" and the other embedded ones.
+    split: which judgements of it.
+    period: updates between two evaluations.
+    query_length: tokens of a query that are read.
+    passage_length: tokens of a passage that are read.
+    patience: evaluations without a gain after which training stops; None
+      never stops.
+    measure: which of the measures tells the best checkpoint.
+  """
+
+  data: str
+  split: str = "dev"
+  period: int = 1000
+  query_length: int = model_directory.QUERY_LENGTH
+  passage_length: int = model_directory.PASSAGE_LENGTH
+  patience: int | None = None
+  measure: str = "ndcg@10"
+
+  def __post_init__(self):
+    if self.period < 1:
+      raise ValueError(f"EVAL_PERIOD is {self.period}; it must be at least 1")
+
+  def open(
+    self,
+    directory: pathlib.Path,
+    model: dual_encoder.DualEncoder,
+    tokenizer: vocabulary.Tokenizer,
+    mesh: jax.sharding.Mesh,
+    say: Callable[[str], None],
+  ) -> hooks.Evaluate:
+    """A function from parameters to measures.
+
+    Raises:
+      ValueError: if the collection is not there or broken.
+    """
+    folder, split = pathlib.Path(self.data), self.split
+    if self.data.startswith(EMBEDDED):
+      folder, split = _write_embedded(self.data, directory)
+    collection = beir.read(folder, split, report=say)
+    encoder = model_directory.make_encoder(
+      model,
+      None,
+      tokenizer,
+      self.query_length,
+      self.passage_length,
+      mesh,
+    )
+
+    def measures(params) -> dict[str, float]:
+      trained = dataclasses.replace(encoder, params=params)
+      return evaluate.evaluate(trained, collection).means
+
+    return measures
+
+
+def _write_embedded(
+  name: str, directory: pathlib.Path
+) -> tuple[pathlib.Path, str]:
+  """The BEIR folder of an embedded collection, and its split."""
+  wanted = name.removeprefix(EMBEDDED)
+  for split in python_docs.SPLITS:
+    if split == wanted:
+      folder = directory / "collections" / name
+      python_docs.write_collection(folder, split)
+      return folder, "test" if split == "out_of_domain" else split
+  raise ValueError(
+    f"EVAL_DATA is {name}; the embedded collections are"
+    f" {', '.join(EMBEDDED + split for split in python_docs.SPLITS)}"
+  )

@@ -1,0 +1,186 @@
+"""Reading gin files as T5X does, and refusing what gin takes in silence."""
+
+import difflib
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import gin
+from gin import config as gin_internals
+
+import gtr_jax
+
+# In a wheel the configs lie inside the package, in a checkout beside it.
+_PACKAGE = pathlib.Path(gtr_jax.__file__).parent
+CONFIG_ROOT = next(
+  path
+  for path in (_PACKAGE / "gin_configs", _PACKAGE.parent / "gin_configs")
+  if path.is_dir() or path.parent == _PACKAGE.parent
+)
+_VALUE = "gtr_jax_value_of_macro"
+
+
+@gin.configurable(_VALUE)
+def _value_of_macro(value: Any) -> Any:
+  return value
+
+
+def parse(
+  files: Sequence[str],
+  bindings: Sequence[str],
+  search_paths: Iterable[str] = (),
+) -> None:
+  """Reads files, then bindings, into gin.
+
+  Raises:
+    ValueError: in one line, for a file that is not found, a syntax error, an
+      unknown configurable, parameter or macro (with the nearest names), a
+      macro that nothing uses, or one that is still required.
+  """
+  gin.clear_config()
+  for path in [*search_paths, str(CONFIG_ROOT)]:
+    if path:
+      gin.add_config_file_search_path(path)
+  try:
+    gin.parse_config_files_and_bindings(
+      list(files), _checked(bindings), finalize_config=False
+    )
+  except OSError as error:
+    names = ", ".join(sorted(_short_names()))
+    raise ValueError(
+      f"{_line(error)} Known short names: {names}" if files else _line(error)
+    ) from error
+  except (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    NameError,
+    AttributeError,
+  ) as error:
+    raise ValueError(f"gin: {_line(error)}") from error
+  except ImportError as error:
+    raise ValueError(f"gin: cannot import: {_line(error)}") from error
+  _refuse_strange_macros()
+
+
+def macro_of_file(path: pathlib.Path, name: str) -> Any:
+  """What a macro of a config file stands for, built.
+
+  Raises:
+    ValueError: in one line, if the file cannot be read or has no such macro.
+  """
+  gin.clear_config()
+  try:
+    gin.parse_config_file(str(path))
+    if name not in macro_names():
+      raise ValueError(f"it sets no {name}")
+    with gin.unlock_config():
+      gin.parse_config(f"{_VALUE}.value = %{name}")
+    return gin.get_configurable(_VALUE)()
+  except (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    NameError,
+    AttributeError,
+    ImportError,
+  ) as error:
+    raise ValueError(f"{path}: {_line(error)}") from error
+
+
+def call(function: Callable[..., Any]) -> Any:
+  """Calls a function with the arguments that the config binds.
+
+  Raises:
+    ValueError: in one line, also where gin adds a page of context.
+  """
+  return gin.get_configurable(function)()
+
+
+def operative_config() -> str:
+  """What the run used: every binding that was in force."""
+  return gin.operative_config_str(max_line_length=79)
+
+
+def macro_names() -> list[str]:
+  """Names of the macros that are set."""
+  return sorted(
+    scope
+    for scope, selector in gin_internals._CONFIG
+    if selector == "gin.macro"
+  )
+
+
+def _checked(bindings: Sequence[str]) -> list[str]:
+  for binding in bindings:
+    name, equals, value = binding.partition("=")
+    if not equals or not name.strip():
+      raise ValueError(
+        f"--gin.{binding}: a binding is --gin.NAME=VALUE, such as"
+        " --gin.BATCH_SIZE=256"
+      )
+    try:
+      gin_internals.parse_value(value.strip())
+    except (SyntaxError, ValueError) as error:
+      raise ValueError(
+        f"--gin.{binding}: {value.strip()!r} is no gin value; strings need"
+        f" quotes of their own: --gin.{name}=\"'…'\""
+      ) from error
+  return list(bindings)
+
+
+def _refuse_strange_macros() -> None:
+  """gin takes a misspelt macro in silence; here it is a mistake."""
+  used = set(_references(list(gin_internals._CONFIG.values())))
+  defined = macro_names()
+  for name in defined:
+    if name not in used:
+      near = difflib.get_close_matches(name, sorted(used), 3, 0.5)
+      hint = (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else (f"; known are {', '.join(sorted(used))}")
+      )
+      raise ValueError(f"gin: nothing uses the macro {name}{hint}")
+  missing = sorted(
+    name
+    for name in used
+    if name not in defined or _is_required(_macro_value(name))
+  )
+  if missing:
+    flags = " ".join(f"--gin.{name}=…" for name in missing)
+    raise ValueError(f"gin: {', '.join(missing)} must be set: {flags}")
+
+
+def _macro_value(name: str):
+  return gin_internals._CONFIG[(name, "gin.macro")].get("value")
+
+
+def _is_required(value) -> bool:
+  return (
+    isinstance(value, gin_internals.ConfigurableReference)
+    and value.scoped_selector == "gin.REQUIRED/gin.constant"
+  )
+
+
+def _references(value) -> Iterator[str]:
+  """Names of all macros that a value refers to, however deep."""
+  if isinstance(value, gin_internals.ConfigurableReference):
+    scopes, _, selector = value.scoped_selector.rpartition("/")
+    if selector == "gin.macro":
+      yield scopes
+  elif isinstance(value, dict):
+    for item in value.values():
+      yield from _references(item)
+  elif isinstance(value, list | tuple):
+    for item in value:
+      yield from _references(item)
+
+
+def _short_names() -> Iterator[str]:
+  for path in CONFIG_ROOT.rglob("*.gin"):
+    yield path.relative_to(CONFIG_ROOT).as_posix()
+
+
+def _line(error: Exception) -> str:
+  return " ".join(str(error).split())

@@ -1,0 +1,178 @@
+"""A model directory: what training and importing leave, and how it is read.
+
+config.gin (the operative config), checkpoints/<step>/, vocabulary/; beside
+them metrics.jsonl, tensorboard/ and examples/.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from gtr_jax import partitioning
+from gtr_jax.checkpoints import manager, names
+from gtr_jax.data import vocabulary
+from gtr_jax.models import dual_encoder
+from gtr_jax.retrieval import encode
+from gtr_jax.run import gin_config
+from gtr_jax.types import Params
+
+CONFIG_FILE = "config.gin"
+VOCABULARY = "vocabulary"
+# GTR's lengths in evaluation (Ni et al., 2021, §4.2).
+QUERY_LENGTH = 64
+PASSAGE_LENGTH = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+  """A model read from its directory.
+
+  Attributes:
+    model: the dual encoder.
+    params: its arrays under T5X's names, float32.
+    tokenizer: its vocabulary and prompts; None if the directory has none.
+    step: of the checkpoint.
+    directory: where it was read from.
+  """
+
+  model: dual_encoder.DualEncoder
+  params: Params
+  tokenizer: vocabulary.Tokenizer | None
+  step: int
+  directory: pathlib.Path
+
+  @property
+  def checkpoint_hash(self) -> str:
+    """SHA-256 of all names and values, the first 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(names.flatten(self.params).items()):
+      digest.update(name.encode())
+      digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()[:16]
+
+
+def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
+  """Reads a model: its best step if the evaluations know one, else the newest.
+
+  Raises:
+    ValueError: if something is missing or broken; in one line.
+  """
+  directory = pathlib.Path(path)
+  config = directory / CONFIG_FILE
+  if not config.is_file():
+    raise ValueError(
+      f"{directory}: is no model directory: it holds no {CONFIG_FILE}; give the"
+      " MODEL_DIR of a `gtr train`, or make one with `gtr import`"
+    )
+  chosen = manager.best_step(directory) if step is None else step
+  folder = directory / VOCABULARY
+  return LoadedModel(
+    model=gin_config.macro_of_file(config, "MODEL"),
+    params=manager.read_params(directory, chosen),
+    tokenizer=vocabulary.load_directory(folder) if folder.is_dir() else None,
+    step=chosen,
+    directory=directory,
+  )
+
+
+def encoder(
+  path: str | os.PathLike[str],
+  step: int | None = None,
+  query_length: int = QUERY_LENGTH,
+  passage_length: int = PASSAGE_LENGTH,
+  mesh: jax.sharding.Mesh | None = None,
+) -> encode.Encoder:
+  """An encoder of texts, read from a model directory.
+
+  Args:
+    path: the model directory.
+    step: which checkpoint; None is the best, else the newest.
+    query_length: tokens of a query that are read.
+    passage_length: tokens of a passage that are read.
+    mesh: devices that share the work; None takes all of them.
+  """
+  if mesh is None:
+    mesh = partitioning.make_mesh()
+  loaded = load(path, step)
+  return make_encoder(
+    loaded.model,
+    loaded.params,
+    loaded.tokenizer,
+    query_length,
+    passage_length,
+    mesh,
+    checkpoint_hash=loaded.checkpoint_hash,
+  )
+
+
+def make_encoder(
+  model: dual_encoder.DualEncoder,
+  params: Params,
+  tokenizer: vocabulary.Tokenizer | None,
+  query_length: int = QUERY_LENGTH,
+  passage_length: int = PASSAGE_LENGTH,
+  mesh: jax.sharding.Mesh | None = None,
+  checkpoint_hash: str | None = None,
+) -> encode.Encoder:
+  """An encoder around a model and its parameters."""
+
+  def query(params, tokens):
+    return model.apply({"params": params}, tokens, method="encode_query")
+
+  def passage(params, tokens):
+    return model.apply({"params": params}, tokens, method="encode_passage")
+
+  return encode.Encoder(
+    # A shared tower is one function, so that it compiles once for both.
+    towers={
+      "query": query,
+      "passage": query if model.passage_encoder is None else passage,
+    },
+    params=params,
+    tokenizer=tokenizer,
+    query_length=query_length,
+    passage_length=passage_length,
+    mesh=mesh,
+    vocab_size=model.query_encoder.vocab_size,
+    checkpoint_hash=checkpoint_hash,
+  )
+
+
+def write_config(directory: pathlib.Path, text: str) -> None:
+  """Writes config.gin whole or not at all."""
+  partial = directory / f"{CONFIG_FILE}.partial"
+  with partial.open("w") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  partial.replace(directory / CONFIG_FILE)
+
+
+def write(
+  directory: pathlib.Path,
+  config: str,
+  params: Any,
+  tokenizer: vocabulary.Tokenizer | None,
+  step: int = 0,
+) -> None:
+  """Makes a model directory of parameters that were not trained here.
+
+  Raises:
+    ValueError: if the directory holds checkpoints already.
+  """
+  if manager.available_steps(directory):
+    raise ValueError(
+      f"{directory}: holds checkpoints already; choose another directory"
+    )
+  directory.mkdir(parents=True, exist_ok=True)
+  if tokenizer is not None:
+    vocabulary.save(tokenizer, directory / VOCABULARY)
+  write_config(directory, config)
+  checkpoints = manager.open_checkpoints(directory)
+  checkpoints.save(step, params, trainer={}, progress={})
+  checkpoints.close()

@@ -1,0 +1,74 @@
+"""`gtr train`: one stage of training by gin files, macros and overrides."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gtr_jax.run import cli
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--gin_file",
+    action="append",
+    default=[],
+    metavar="FILE",
+    help="gin file, by path or by short name (experiments/demo_stage1.gin);"
+    " repeatable, later files override",
+  )
+  parser.add_argument(
+    "--gin_bindings",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="the same as --gin.NAME=VALUE: sets a macro or a binding; a string"
+    " has quotes of its own: --gin.MODEL_DIR=\"'out'\"",
+  )
+  parser.add_argument(
+    "--gin_search_paths",
+    default="",
+    metavar="DIRS",
+    help="comma-separated folders in which gin files are searched too",
+  )
+  parser.add_argument(
+    "--on_bad_line",
+    choices=("error", "skip"),
+    help="a bad line of the data stops the run, or is counted and left out;"
+    " the same as --gin.ON_BAD_LINE",
+  )
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  if not args.gin_file:
+    raise ValueError(
+      "--gin_file is missing, such as --gin_file=experiments/demo_stage1.gin"
+    )
+  from gtr_jax.run import gin_config, trainer
+
+  bindings = list(args.gin_bindings)
+  if args.on_bad_line:
+    bindings.append(f"ON_BAD_LINE={args.on_bad_line!r}")
+  gin_config.parse(args.gin_file, bindings, args.gin_search_paths.split(","))
+  result = gin_config.call(trainer.train)
+  print(
+    f"{result['model']}: step {result['step']:,}"
+    + ("" if result["loss"] is None else f", loss {result['loss']:.4f}")
+  )
+  return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  argv = sys.argv[1:] if argv is None else argv
+  return cli.run_program(
+    "train",
+    "Trains one stage; goes on by itself if MODEL_DIR holds checkpoints."
+    " T5X's gin flags: --gin_file, --gin.NAME=VALUE, --gin_search_paths.",
+    add_arguments,
+    run,
+    cli.split_gin_bindings(argv),
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,275 @@
+"""One stage of training, as gin binds it."""
+
+import contextlib
+import functools
+import math
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+
+from gtr_jax import partitioning
+from gtr_jax.checkpoints import manager
+from gtr_jax.data import pipeline, vocabulary
+from gtr_jax.objectives import objective as objective_lib
+from gtr_jax.run import (
+  evaluation_during_training,
+  gin_config,
+  initial_checkpoint,
+  model_directory,
+  training_data,
+  training_log,
+)
+from gtr_jax.training import hooks as hooks_lib
+from gtr_jax.training import loop
+from gtr_jax.training import state as state_lib
+from gtr_jax.training import step as step_lib
+
+# Batches made ahead of the step.
+PREFETCH = 4
+Say = Callable[[str], None]
+
+
+def train(
+  *,
+  model_dir: str,
+  model: nn.Module,
+  objective: objective_lib.Objective,
+  optimizer: optax.GradientTransformation,
+  schedule: optax.Schedule,
+  data: training_data.TrainingData,
+  train_steps: int,
+  seed: int = 0,
+  evaluation: evaluation_during_training.Evaluation | None = None,
+  initial_checkpoint_path: str | None = None,
+  initial_step: int = 0,
+  model_parallel: int = 1,
+  log_period: int = 100,
+  checkpoint_period: int = 1000,
+  keep_checkpoints: int = 3,
+) -> dict[str, Any]:
+  """Trains, going on from the newest checkpoint in `model_dir` if there is one.
+
+  Args:
+    model_dir: the model directory, made if need be.
+    model: the dual encoder, for evaluation.
+    objective: what is made small.
+    optimizer: how.
+    schedule: the optimizer's learning rate, for the log.
+    data: the batches.
+    train_steps: number of the last update.
+    seed: of the initial parameters, the dropout and the order of the data.
+    evaluation: a retrieval evaluation beside the training.
+    initial_checkpoint_path: a model directory or a T5X checkpoint whose
+      parameters a new run starts from.
+    initial_step: number that a new run starts from.
+    model_parallel: devices that share one copy of the parameters.
+    log_period: updates between two lines of the log.
+    checkpoint_period: updates between two checkpoints.
+    keep_checkpoints: how many to keep, besides the best.
+
+  Returns:
+    model, step, loss, examples_per_second: what `gtr train --json` says.
+
+  Raises:
+    ValueError: for a mistake in the settings or in the data.
+    FloatingPointError: at a loss that is no number.
+  """
+  _check(
+    BATCH_SIZE=data.batch_size,
+    LOG_PERIOD=log_period,
+    CHECKPOINT_PERIOD=checkpoint_period,
+  )
+  say = _say if jax.process_index() == 0 else _hush
+  mesh = _mesh(model_parallel, data.batch_size)
+  directory = pathlib.Path(model_dir)
+  directory.mkdir(parents=True, exist_ok=True)
+  batches, tokenizer = data.open(
+    directory,
+    seed,
+    initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
+    say,
+  )
+  init = state_lib.make_init(
+    objective, optimizer, batches.batch_at(0), initial_step
+  )
+  state, layout = state_lib.create(init, seed, mesh)
+  measure = evaluation.measure if evaluation else "ndcg@10"
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(
+      contextlib.closing(
+        manager.open_checkpoints(directory, keep_checkpoints, measure)
+      )
+    )
+    state, progress = _first_state(
+      checkpoints, state, batches, initial_checkpoint_path, say
+    )
+    first_step = int(state.step)
+    model_directory.write_config(directory, gin_config.operative_config())
+    evaluate = evaluation and evaluation.open(
+      directory, model, tokenizer, mesh, say
+    )
+    say(_summary(state, batches, tokenizer, mesh, train_steps))
+    log = stack.enter_context(
+      training_log.open_log(directory, first_step, train_steps)
+    )
+    prefetched = stack.enter_context(
+      contextlib.closing(pipeline.prefetch(batches, PREFETCH))
+    )
+    guard = hooks_lib.FiniteGuard(
+      describe=lambda number: _examples(batches, number - initial_step),
+      last_good=lambda: max(checkpoints.steps(), default=None),
+      warn=lambda text: say(f"warning: {text}"),
+    )
+    metrics_log = hooks_lib.MetricsLog(
+      log.write, log_period, data.batch_size, first_step, schedule
+    )
+    keeper = hooks_lib.Keeper(
+      checkpoints,
+      position=prefetched.position,
+      guard=guard,
+      write=log.write,
+      checkpoint_period=checkpoint_period,
+      evaluate=evaluate,
+      eval_period=evaluation.period if evaluation else checkpoint_period,
+      last_step=train_steps,
+      progress=progress,
+      saved_step=max(checkpoints.steps(), default=None),
+    )
+    asked_to_stop = stack.enter_context(_stop_signals(say))
+    patience = evaluation.patience if evaluation else None
+    state = loop.train(
+      state,
+      (partitioning.to_global(batch, mesh) for batch in prefetched),
+      step_lib.compile_step(objective, optimizer, mesh, layout),
+      train_steps,
+      hooks=[guard, metrics_log, log.tick, keeper],
+      stop=lambda: asked_to_stop() or _is_over(keeper.progress, patience, say),
+    )
+    keeper.save(int(state.step), state)
+  return {
+    "model": str(directory),
+    "step": int(state.step),
+    "loss": None if math.isnan(metrics_log.loss) else metrics_log.loss,
+    "examples_per_second": round(metrics_log.examples_per_second, 2),
+  }
+
+
+def _first_state(
+  checkpoints: manager.Checkpoints,
+  state: state_lib.TrainState,
+  batches: pipeline.PairBatches,
+  initial_checkpoint_path: str | None,
+  say: Say,
+) -> tuple[state_lib.TrainState, hooks_lib.Progress]:
+  """Where a killed run stopped; else the initial checkpoint; else at random."""
+  steps = checkpoints.steps()
+  if steps:
+    step = steps[-1]
+    target = state_lib.abstract(state)
+    params, trainer, progress = checkpoints.restore(
+      step,
+      target.params,
+      {"opt_state": target.opt_state, "rng": target.rng, "step": target.step},
+    )
+    batches.restore(progress["data"])
+    say(f"going on from step {step}")
+    state = state.replace(params=params, **trainer)
+    return state, hooks_lib.Progress(**progress["evaluations"])
+  if initial_checkpoint_path:
+    params = initial_checkpoint.load(initial_checkpoint_path, state.params, say)
+    state = state.replace(params=params)
+  return state, hooks_lib.Progress()
+
+
+def _check(**counts: int) -> None:
+  for name, count in counts.items():
+    if not isinstance(count, int) or count < 1:
+      raise ValueError(
+        f"{name} is {count!r}; it must be a whole number above 0"
+      )
+
+
+def _mesh(model_parallel: int, batch_size: int) -> jax.sharding.Mesh:
+  mesh = partitioning.make_mesh(model_parallel)
+  num_shards = mesh.shape["data"]
+  if batch_size % num_shards:
+    raise ValueError(
+      f"BATCH_SIZE is {batch_size}, which the {num_shards} devices of the data"
+      " axis do not divide; the next that fits is"
+      f" {math.ceil(batch_size / num_shards) * num_shards}"
+    )
+  return mesh
+
+
+def _summary(
+  state: state_lib.TrainState,
+  batches: pipeline.PairBatches,
+  tokenizer: vocabulary.Tokenizer,
+  mesh: jax.sharding.Mesh,
+  train_steps: int,
+) -> str:
+  num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
+  axes = " × ".join(f"{name} {size}" for name, size in mesh.shape.items())
+  return (
+    f"{num_parameters:,} parameters, {len(batches.store):,} examples,"
+    f" {tokenizer.vocab_size:,} pieces, {mesh.devices.flat[0].device_kind}"
+    f" ({axes}), steps {int(state.step):,} to {train_steps:,}"
+  )
+
+
+def _examples(batches: pipeline.PairBatches, number: int) -> str:
+  """Which examples the batch of update `number` (from 1) held."""
+  ids = [int(i) for i in batches.ids_at(number - 1)]
+  more = f" and {len(ids) - 16} more" if len(ids) > 16 else ""
+  return f"examples {', '.join(map(str, ids[:16]))}{more}"
+
+
+def _is_over(
+  progress: hooks_lib.Progress, patience: int | None, say: Say
+) -> bool:
+  if patience is None or progress.without_gain < patience:
+    return False
+  say(
+    f"early stop: no gain in {progress.without_gain} evaluations; the best,"
+    f" {progress.best:.4f}, was at step {progress.best_step}"
+  )
+  return True
+
+
+@contextlib.contextmanager
+def _stop_signals(say: Say) -> Iterator[Callable[[], bool]]:
+  """True once SIGTERM or SIGINT came: the run saves and ends after its step.
+
+  A second SIGINT interrupts at once.
+  """
+  received: list[int] = []
+
+  def on_signal(number, frame):
+    if received and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    received.append(number)
+    name = signal.Signals(number).name
+    say(f"{name}: saving after this step, then ending")
+
+  before = {}
+  with contextlib.suppress(ValueError):  # Not in the main thread: no handlers.
+    for number in (signal.SIGTERM, signal.SIGINT):
+      before[number] = signal.signal(number, on_signal)
+  try:
+    yield lambda: bool(received)
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+_say = functools.partial(print, file=sys.stderr, flush=True)
+
+
+def _hush(text: str) -> None:
+  del text

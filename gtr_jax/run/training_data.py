@@ -1,0 +1,108 @@
+"""The batches of a stage, as gin binds them."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+
+import jax
+
+from gtr_jax.data import examples, pipeline, vocabulary
+from gtr_jax.run import model_directory
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+  """Where the pairs come from and how a batch is made of them.
+
+  Attributes:
+    task: a SeqIO task or mixture, an embedded task, or JSONL paths.
+    feature_lengths: tokens a text: {"query": 64, "passage": 256}.
+    batch_size: queries of the global batch.
+    num_negatives: hard negatives a query; a row with fewer is padded.
+    vocab_size: rows of the model's token table.
+    vocabulary: path of a SentencePiece model; None takes the initial
+      checkpoint's, or trains one on the data.
+    query_prompt: put before every query.
+    passage_prompt: put before every passage.
+    on_bad_line: "error" stops at a bad line, "skip" counts and reports.
+  """
+
+  task: str
+  feature_lengths: Mapping[str, int]
+  batch_size: int
+  num_negatives: int
+  vocab_size: int
+  vocabulary: str | None = None
+  query_prompt: str = ""
+  passage_prompt: str = ""
+  on_bad_line: examples.OnBadLine = "error"
+
+  def open(
+    self,
+    directory: pathlib.Path,
+    seed: int,
+    inherited: pathlib.Path | None,
+    say: Callable[[str], None],
+  ) -> tuple[pipeline.PairBatches, vocabulary.Tokenizer]:
+    """Batches of this process, and the tokenizer, kept in the directory.
+
+    Args:
+      directory: the model directory.
+      seed: of the order, and of the choice of positives and negatives.
+      inherited: a vocabulary folder to use where `vocabulary` is None.
+      say: takes lines for the user.
+
+    Raises:
+      ValueError: for bad data, or a vocabulary that does not fit the model or
+        the one that this directory was trained with.
+    """
+    store, tokenizer = examples.open_store(
+      self.task,
+      lengths=self.feature_lengths,
+      tokenizer=self._tokenizer(directory, inherited),
+      vocab_size=self.vocab_size,
+      query_prompt=self.query_prompt,
+      passage_prompt=self.passage_prompt,
+      directory=directory / "examples",
+      on_bad_line=self.on_bad_line,
+      report=say,
+    )
+    if tokenizer.vocab_size > self.vocab_size:
+      raise ValueError(
+        f"the vocabulary has {tokenizer.vocab_size} pieces, the model"
+        f" {self.vocab_size} rows; set NUM_EMBEDDINGS to at least as many"
+      )
+    vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
+    batches = pipeline.PairBatches(
+      store,
+      batch_size=self.batch_size,
+      num_negatives=self.num_negatives,
+      seed=seed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+    return batches, tokenizer
+
+  def _tokenizer(
+    self, directory: pathlib.Path, inherited: pathlib.Path | None
+  ) -> vocabulary.Tokenizer | None:
+    """The one asked for, checked against the one trained with so far."""
+    own = directory / model_directory.VOCABULARY
+    before = vocabulary.load_directory(own) if own.is_dir() else None
+    if self.vocabulary is None:
+      if before is None and inherited is not None:
+        before = vocabulary.load_directory(inherited)
+      return before and vocabulary.Tokenizer(
+        before.model_bytes,
+        self.query_prompt or before.query_prompt,
+        self.passage_prompt or before.passage_prompt,
+      )
+    asked = vocabulary.load(
+      self.vocabulary, self.query_prompt, self.passage_prompt
+    )
+    if before is not None and asked.sha256 != before.sha256:
+      raise ValueError(
+        f"{self.vocabulary}: is another vocabulary than {own}, with which this"
+        " model was trained; choose another MODEL_DIR"
+      )
+    return asked

@@ -1,0 +1,125 @@
+"""Token ids to embeddings on one device or several."""
+
+import collections
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Float32, Int, Int32
+
+from gtr_jax.retrieval import batching
+from gtr_jax.types import Params, TowerName
+
+# (params, tokens int32 [n, L]) to embeddings [n, D].
+TowerFunction = Callable[[Params, Int[Array, "n L"]], Float[Array, "n D"]]
+Report = Callable[[int], None]
+Embeddings = Float32[np.ndarray, "n D"]
+
+# With one batch computed and one waiting, the devices never wait for the host.
+_MAX_UNDER_WAY = 2
+
+
+@dataclass(frozen=True)
+class Towers:
+  """Both towers with their parameters, fed in batches of fixed shapes.
+
+  Attributes: see `encode.Encoder`.
+  """
+
+  functions: Mapping[TowerName, TowerFunction]
+  params: Params = field(repr=False)
+  batch_tokens: int
+  mesh: Mesh | None = None
+
+  def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
+    lengths = np.array([len(row) for row in rows], np.int64)
+    num_devices = 1 if self.mesh is None else self.mesh.shape["data"]
+    return batching.plan(lengths, self.batch_tokens, num_devices)
+
+  def encode(
+    self,
+    rows: Sequence[np.ndarray],
+    batches: Sequence[batching.Batch],
+    tower: TowerName,
+    meanwhile: Callable[[], None] = lambda: None,
+    report: Report | None = None,
+  ) -> Embeddings:
+    """Embeddings of rows of ids, in their order; zeros for a row of none.
+
+    Args:
+      meanwhile: called after each batch is sent to the devices.
+    """
+    if not rows:
+      return self.nothing(tower)
+    parts = []
+    for batch, result in self._results(rows, batches, tower, meanwhile):
+      parts.append(np.asarray(result, np.float32)[: len(batch.texts)])
+      if report is not None:
+        report(len(batch.texts))
+    embeddings = np.empty((len(rows), parts[0].shape[1]), np.float32)
+    for batch, part in zip(batches, parts, strict=True):
+      embeddings[batch.texts] = part
+    embeddings[[not len(row) for row in rows]] = 0.0
+    _check_finite(embeddings)
+    return embeddings
+
+  def _results(
+    self,
+    rows: Sequence[np.ndarray],
+    batches: Sequence[batching.Batch],
+    tower: TowerName,
+    meanwhile: Callable[[], None],
+  ) -> Iterator[tuple[batching.Batch, jax.Array]]:
+    under_way: collections.deque[tuple[batching.Batch, jax.Array]]
+    under_way = collections.deque()
+    for batch in batches:
+      tokens = self._on_devices(batching.fill(batch, rows))
+      under_way.append((batch, self._compiled[tower](self._placed, tokens)))
+      meanwhile()
+      if len(under_way) > _MAX_UNDER_WAY:
+        yield under_way.popleft()
+    yield from under_way
+
+  @functools.cached_property
+  def _compiled(self) -> dict[TowerName, Callable]:
+    return {name: jax.jit(tower) for name, tower in self.functions.items()}
+
+  @functools.cached_property
+  def _placed(self) -> Params:
+    """The parameters where they are computed with, copied once."""
+    if self.mesh is None:
+      return jax.device_put(self.params)
+    devices = set(self.mesh.devices.flat)
+    everywhere = NamedSharding(self.mesh, PartitionSpec())
+
+    def placed(leaf):
+      if isinstance(leaf, jax.Array) and leaf.sharding.device_set == devices:
+        return leaf
+      return jax.device_put(leaf, everywhere)
+
+    return jax.tree.map(placed, self.params)
+
+  def _on_devices(self, tokens: Int32[np.ndarray, "n L"]) -> jax.Array:
+    if self.mesh is None:
+      return jax.device_put(tokens)
+    return jax.device_put(
+      tokens, NamedSharding(self.mesh, PartitionSpec("data"))
+    )
+
+  def nothing(self, tower: TowerName) -> Embeddings:
+    """[0, D]."""
+    tokens = jax.ShapeDtypeStruct((1, batching.LENGTHS[0]), np.int32)
+    row = jax.eval_shape(self._compiled[tower], self.params, tokens)
+    return np.zeros((0, row.shape[1]), np.float32)
+
+
+def _check_finite(embeddings: Embeddings) -> None:
+  num_bad = int((~np.isfinite(embeddings)).any(axis=1).sum())
+  if num_bad:
+    raise ValueError(
+      f"the model gives NaN or infinity for {num_bad} of {len(embeddings)}"
+      " texts: it has diverged, take another checkpoint"
+    )

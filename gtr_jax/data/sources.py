@@ -79,7 +79,7 @@ def _read_file(
     first_bad = first_bad or f"line {line}: {outcome}"
   if not num_good:
     raise BadLineError(
-      f"{path}:{max(line, 1)}: no pair in {line} lines, at least one was due: "
+      f"{path}:{max(line, 1)}: no pair in the file, at least one was due: "
       + (first_bad or 'write one {"query": ..., "positive": ...} a line')
     )
   if num_bad:

@@ -8,6 +8,7 @@ its number when it is whole, so a killed run leaves no half checkpoint.
 
 import dataclasses
 import json
+import operator
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -114,12 +115,14 @@ def open_checkpoints(
   if keep < 1:
     raise ValueError(f"KEEP_CHECKPOINTS is {keep}; keep at least 1")
   directory = pathlib.Path(model_dir).absolute() / DIRECTORY
+  value_of = operator.itemgetter(measure)
   options = ocp.CheckpointManagerOptions(
+    best_fn=value_of,  # Without it Orbax writes no measures.
     preservation_policy=policies.AnyPreservationPolicy(
       [
         policies.LatestN(keep),
         policies.BestN(
-          get_metric_fn=lambda measures: measures[measure],
+          get_metric_fn=value_of,
           n=1,
           keep_checkpoints_without_metrics=False,
         ),

@@ -43,6 +43,8 @@ def open_store(
   tokenizer: vocabulary.Tokenizer | None,
   vocab_size: int,
   directory: pathlib.Path,
+  query_prompt: str = "",
+  passage_prompt: str = "",
   on_bad_line: sources.OnBadLine = "error",
   report: sources.Report | None = None,
   progress: Progress | None = None,
@@ -57,6 +59,7 @@ def open_store(
       and `targets`.
     tokenizer: None takes a SeqIO task's own, and trains one on other data.
     vocab_size: of a tokenizer that is trained.
+    query_prompt, passage_prompt: of a tokenizer that is trained.
     directory: where stores and trained vocabularies are kept and found again.
     on_bad_line: "skip" leaves bad lines out and reports them.
     report: takes what was left out, a line a file; None writes it to standard
@@ -71,7 +74,11 @@ def open_store(
   if text_source is None:
     source = _registered_source(task, towers, tokenizer, on_bad_line)
   else:
-    tokenizer = tokenizer or _trained(text_source, vocab_size, directory)
+    tokenizer = tokenizer or vocabulary.Tokenizer(
+      _trained(text_source, vocab_size, directory).model_bytes,
+      query_prompt,
+      passage_prompt,
+    )
     source = _tokenized_source(text_source, towers, tokenizer)
   notes: list[str] = []
   facts = {

@@ -26,6 +26,9 @@ def quiet_libraries() -> None:
   os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
   os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "2")
+  from absl import logging
+
+  logging.set_verbosity(logging.ERROR)
 
 
 def run_program(

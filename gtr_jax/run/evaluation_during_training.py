@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import typing
 from collections.abc import Callable
 
 import jax
@@ -80,12 +81,12 @@ def _write_embedded(
 ) -> tuple[pathlib.Path, str]:
   """The BEIR folder of an embedded collection, and its split."""
   wanted = name.removeprefix(EMBEDDED)
-  for split in python_docs.SPLITS:
+  for split in typing.get_args(python_docs.Split):
     if split == wanted:
       folder = directory / "collections" / name
       python_docs.write_collection(folder, split)
       return folder, "test" if split == "out_of_domain" else split
   raise ValueError(
     f"EVAL_DATA is {name}; the embedded collections are"
-    f" {', '.join(EMBEDDED + split for split in python_docs.SPLITS)}"
+    f" {', '.join(EMBEDDED + s for s in typing.get_args(python_docs.Split))}"
   )

@@ -1,6 +1,8 @@
 """Reading gin files as T5X does, and refusing what gin takes in silence."""
 
+import contextlib
 import difflib
+import logging
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -42,9 +44,10 @@ def parse(
     if path:
       gin.add_config_file_search_path(path)
   try:
-    gin.parse_config_files_and_bindings(
-      list(files), _checked(bindings), finalize_config=False
-    )
+    with _quiet():
+      gin.parse_config_files_and_bindings(
+        list(files), _checked(bindings), finalize_config=False
+      )
   except OSError as error:
     names = ", ".join(sorted(_short_names()))
     raise ValueError(
@@ -109,6 +112,18 @@ def macro_names() -> list[str]:
     for scope, selector in gin_internals._CONFIG
     if selector == "gin.macro"
   )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """gin logs an error for each folder in which it does not find a file."""
+  logger = logging.getLogger()
+  level = logger.level
+  logger.setLevel(logging.CRITICAL)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
 
 
 def _checked(bindings: Sequence[str]) -> list[str]:

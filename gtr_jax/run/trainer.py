@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import math
 import pathlib
 import signal
@@ -15,7 +16,7 @@ from flax import linen as nn
 
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager
-from gtr_jax.data import pipeline, vocabulary
+from gtr_jax.data import pipeline, prefetch, vocabulary
 from gtr_jax.objectives import objective as objective_lib
 from gtr_jax.run import (
   evaluation_during_training,
@@ -119,7 +120,7 @@ def train(
       training_log.open_log(directory, first_step, train_steps)
     )
     prefetched = stack.enter_context(
-      contextlib.closing(pipeline.prefetch(batches, PREFETCH))
+      contextlib.closing(prefetch.prefetch(batches, PREFETCH))
     )
     guard = hooks_lib.FiniteGuard(
       describe=lambda number: _examples(batches, number - initial_step),
@@ -145,7 +146,10 @@ def train(
     patience = evaluation.patience if evaluation else None
     state = loop.train(
       state,
-      (partitioning.to_global(batch, mesh) for batch in prefetched),
+      (
+        partitioning.to_global(next(prefetched), mesh)
+        for _ in itertools.count()
+      ),
       step_lib.compile_step(objective, optimizer, mesh, layout),
       train_steps,
       hooks=[guard, metrics_log, log.tick, keeper],

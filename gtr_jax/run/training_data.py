@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from gtr_jax.data import examples, pipeline, vocabulary
+from gtr_jax.data import examples, pipeline, sources
+from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.run import model_directory
 
 
@@ -35,7 +36,7 @@ class TrainingData:
   vocabulary: str | None = None
   query_prompt: str = ""
   passage_prompt: str = ""
-  on_bad_line: examples.OnBadLine = "error"
+  on_bad_line: sources.OnBadLine = "error"
 
   def open(
     self,
@@ -43,7 +44,7 @@ class TrainingData:
     seed: int,
     inherited: pathlib.Path | None,
     say: Callable[[str], None],
-  ) -> tuple[pipeline.PairBatches, vocabulary.Tokenizer]:
+  ) -> tuple[pipeline.PairBatches, vocabulary_lib.Tokenizer]:
     """Batches of this process, and the tokenizer, kept in the directory.
 
     Args:
@@ -72,7 +73,7 @@ class TrainingData:
         f"the vocabulary has {tokenizer.vocab_size} pieces, the model"
         f" {self.vocab_size} rows; set NUM_EMBEDDINGS to at least as many"
       )
-    vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
+    vocabulary_lib.save(tokenizer, directory / model_directory.VOCABULARY)
     batches = pipeline.PairBatches(
       store,
       batch_size=self.batch_size,
@@ -85,19 +86,19 @@ class TrainingData:
 
   def _tokenizer(
     self, directory: pathlib.Path, inherited: pathlib.Path | None
-  ) -> vocabulary.Tokenizer | None:
+  ) -> vocabulary_lib.Tokenizer | None:
     """The one asked for, checked against the one trained with so far."""
     own = directory / model_directory.VOCABULARY
-    before = vocabulary.load_directory(own) if own.is_dir() else None
+    before = vocabulary_lib.load_directory(own) if own.is_dir() else None
     if self.vocabulary is None:
       if before is None and inherited is not None:
-        before = vocabulary.load_directory(inherited)
-      return before and vocabulary.Tokenizer(
+        before = vocabulary_lib.load_directory(inherited)
+      return before and vocabulary_lib.Tokenizer(
         before.model_bytes,
         self.query_prompt or before.query_prompt,
         self.passage_prompt or before.passage_prompt,
       )
-    asked = vocabulary.load(
+    asked = vocabulary_lib.load(
       self.vocabulary, self.query_prompt, self.passage_prompt
     )
     if before is not None and asked.sha256 != before.sha256:

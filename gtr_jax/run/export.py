@@ -1,0 +1,144 @@
+"""`gtr export`: a model in a format that other software reads, checked."""
+
+import argparse
+import contextlib
+import importlib
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gtr_jax.run import cli
+
+# Format: its module under gtr_jax.export.
+FORMATS = {"savedmodel": "saved_model"}
+_NUM_STEPS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--model", required=True, metavar="M", help="model directory"
+  )
+  parser.add_argument(
+    "--format",
+    required=True,
+    choices=tuple(FORMATS),
+    help="savedmodel: TensorFlow, takes raw strings",
+  )
+  parser.add_argument(
+    "--output", required=True, metavar="D", help="directory to make"
+  )
+  parser.add_argument(
+    "--step", type=int, help="checkpoint; none: the best, else the newest"
+  )
+  parser.add_argument(
+    "--query_length",
+    type=int,
+    default=64,
+    metavar="TOKENS",
+    help="tokens of a query that are read",
+  )
+  parser.add_argument(
+    "--passage_length",
+    type=int,
+    default=512,
+    metavar="TOKENS",
+    help="tokens of a passage that are read",
+  )
+  parser.add_argument(
+    "--overwrite",
+    action="store_true",
+    help="replace an earlier export at --output",
+  )
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  from gtr_jax.export import artifact, placement
+  from gtr_jax.run import progress
+
+  output = pathlib.Path(args.output)
+  placement.require_free(output, args.overwrite)
+  with progress.bar("exporting", _NUM_STEPS, "step") as advance:
+    original = _original(args)
+    advance(1)
+    with _native_noise_held_back():
+      form = importlib.import_module(
+        f"gtr_jax.export.{FORMATS[args.format]}"
+      )
+    comparison = artifact.make(
+      original, form, output, args.overwrite, lambda step: advance(1)
+    )
+    advance(1)
+  print(
+    f"{output}: {args.format} of step {original.step:,};"
+    f" {comparison.num_texts} texts give the same token ids, embeddings differ"
+    f" by {comparison.max_difference:.1e} at most"
+  )
+  return {
+    "path": str(output),
+    "max_difference": comparison.max_difference,
+    "checked": True,
+    "tolerance": comparison.tolerance,
+    "texts": comparison.num_texts,
+  }
+
+
+def _original(args: argparse.Namespace):
+  from gtr_jax.export.original import Original
+  from gtr_jax.run import model_directory
+
+  loaded = model_directory.load(args.model, args.step)
+  if loaded.tokenizer is None:
+    raise ValueError(
+      f"{args.model}: has no {model_directory.VOCABULARY}/, and an export reads"
+      " text; import the model again with --vocabulary"
+    )
+  return Original(
+    loaded.model,
+    loaded.params,
+    loaded.tokenizer,
+    args.query_length,
+    args.passage_length,
+    loaded.checkpoint_hash,
+    loaded.step,
+  )
+
+
+@contextlib.contextmanager
+def _native_noise_held_back() -> Iterator[None]:
+  """Standard error without what C++ writes there; shown if the block fails.
+
+  TensorFlow's lines on missing GPU drivers come before its own switches for
+  its log are read.
+  """
+  sys.stderr.flush()
+  kept = os.dup(2)
+  with tempfile.TemporaryFile() as held:
+    os.dup2(held.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      held.seek(0)
+      os.write(kept, held.read())
+      raise
+    finally:
+      os.dup2(kept, 2)
+      os.close(kept)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return cli.run_program(
+    "export",
+    "Writes a model in a format that other software reads, reads it back and"
+    " compares token ids and embeddings with the model's; what differs is not"
+    " kept.",
+    add_arguments,
+    run,
+    argv,
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

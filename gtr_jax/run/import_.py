@@ -1,0 +1,245 @@
+"""`gtr import`: another library's weights become a model directory."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gtr_jax.run import cli
+
+if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
+  from gtr_jax.checkpoints import sizes as sizes_lib
+
+_GTR_PROJECTION_DIM = 768
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--format", required=True, choices=("t5x",), help="who wrote the weights"
+  )
+  parser.add_argument(
+    "--checkpoint",
+    required=True,
+    metavar="P",
+    help="the checkpoint's directory, or the one that holds checkpoint_N, of"
+    " which the newest is taken; local or gs://bucket/path",
+  )
+  parser.add_argument(
+    "--output", required=True, metavar="M", help="model directory to make"
+  )
+  parser.add_argument(
+    "--vocabulary",
+    metavar="PATH",
+    help="SentencePiece model, copied into the model directory; without one"
+    " the model takes token ids but no texts",
+  )
+  parser.add_argument(
+    "--relative_attention_max_distance",
+    type=int,
+    default=128,
+    metavar="N",
+    help="distance from which on all relative positions are one; no array"
+    " tells it",
+  )
+  parser.add_argument(
+    "--activation_dtype",
+    choices=("float32", "bfloat16"),
+    default="float32",
+    help="dtype of the activations",
+  )
+  parser.add_argument(
+    "--initialize_missing",
+    action="store_true",
+    help="draw at random what the checkpoint lacks, such as the projection in"
+    " a plain T5 checkpoint; the model must be trained then",
+  )
+  parser.add_argument(
+    "--seed", type=int, default=0, help="of --initialize_missing"
+  )
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  import pathlib
+
+  from gtr_jax.checkpoints import manager, names, sizes, t5x
+  from gtr_jax.data import vocabulary
+  from gtr_jax.run import model_directory
+
+  output = pathlib.Path(args.output)
+  if manager.available_steps(output):
+    raise ValueError(
+      f"{output}: holds checkpoints already; choose another --output"
+    )
+  tokenizer = vocabulary.load(args.vocabulary) if args.vocabulary else None
+  checkpoint = t5x.read_t5x(args.checkpoint, with_optimizer_state=False)
+  found = names.flatten(checkpoint.params)
+  try:
+    _check_finite(found)
+    found_sizes = sizes.from_arrays(found)
+    _check_vocabulary(tokenizer, found_sizes)
+    config = _config(
+      found_sizes, args.relative_attention_max_distance, args.activation_dtype
+    )
+    expected, init = _expected(config, args.seed)
+    differences = names.compare(expected, found)
+  except ValueError as error:
+    raise ValueError(f"{args.checkpoint}: {error}") from error
+  if differences.missing and not args.initialize_missing:
+    raise ValueError(
+      f"{args.checkpoint}: lacks {_some(differences.missing)}; use"
+      " --initialize_missing to draw it at random and train it"
+    )
+  params = {name: found[name] for name in expected if name in found}
+  params |= init(differences.missing)
+  model_directory.write(
+    output, config, names.unflatten(params), tokenizer, checkpoint.step
+  )
+  result = {
+    "model": str(output),
+    "parameters": sum(array.size for array in params.values()),
+    "unused": list(differences.unused),
+    "missing": list(differences.missing),
+  }
+  print(_summary(result, checkpoint.step))
+  return result
+
+
+def _check_finite(arrays: Mapping[str, Any]) -> None:
+  import numpy as np
+
+  broken = [k for k, array in arrays.items() if not np.isfinite(array).all()]
+  if broken:
+    raise ValueError(f"NaN or infinity in {_some(broken)}")
+
+
+def _check_vocabulary(tokenizer: Any, sizes: "sizes_lib.Sizes") -> None:
+  if tokenizer is not None and tokenizer.vocab_size > sizes.vocab_size:
+    raise ValueError(
+      f"token_embedder/embedding has {sizes.vocab_size} rows, but --vocabulary"
+      f" has {tokenizer.vocab_size} pieces; it is another model's"
+    )
+
+
+def _expected(config: str, seed: int):
+  """Shapes that the config's model has, and a function that draws arrays.
+
+  Returns:
+    (flat name to shape, function of names that gives new float32 arrays).
+  """
+  import pathlib
+  import tempfile
+
+  import jax
+  import jax.numpy as jnp
+  import numpy as np
+  from flax import linen as nn
+
+  from gtr_jax.checkpoints import names
+  from gtr_jax.run import gin_config
+
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "config.gin"
+    path.write_text(config)
+    model = gin_config.macro_of_file(path, "MODEL")
+  tokens = jnp.ones((1, 1), jnp.int32)
+
+  def params(key):
+    return names.flatten(nn.unbox(model.init(key, tokens, tokens)["params"]))
+
+  def init(wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    if not wanted:
+      return {}
+    # Under jit nothing but what is wanted is made.
+    make = jax.jit(lambda key: {name: params(key)[name] for name in wanted})
+    return {k: np.asarray(x) for k, x in make(jax.random.key(seed)).items()}
+
+  return jax.eval_shape(params, jax.random.key(seed)), init
+
+
+def _config(
+  sizes: "sizes_lib.Sizes", max_distance: int, activation_dtype: str
+) -> str:
+  """The model's part of a gin config, in the words of models/gtr_base.gin."""
+  if max_distance <= sizes.num_buckets // 4:
+    raise ValueError(
+      f"--relative_attention_max_distance {max_distance} is not above"
+      f" {sizes.num_buckets // 4}, where the buckets of"
+      f" {sizes.num_buckets} begin to widen"
+    )
+  activations = (
+    "(@mlp.gelu_gate, @mlp.linear_gate)" if sizes.gated else "(@mlp.relu,)"
+  )
+  return f"""\
+# Made by `gtr import`: the sizes are those of the arrays.
+from __gin__ import dynamic_registration
+
+from gtr_jax.layers import mlp
+from gtr_jax.layers import pooling
+from gtr_jax.models import dual_encoder
+from gtr_jax.models import t5_encoder
+from gtr_jax.models import text_encoder
+
+NUM_LAYERS = {sizes.num_layers}
+EMBED_DIM = {sizes.embed_dim}
+NUM_HEADS = {sizes.num_heads}
+HEAD_DIM = {sizes.head_dim}
+MLP_DIM = {sizes.mlp_dim}
+NUM_EMBEDDINGS = {sizes.vocab_size}
+PROJECTION_DIM = {sizes.projection_dim or _GTR_PROJECTION_DIM}
+MLP_ACTIVATIONS = {activations}
+ACTIVATION_DTYPE = "{activation_dtype}"
+DROPOUT_RATE = 0.0
+POOLING = @pooling.mean
+
+MODEL = @dual_encoder.DualEncoder()
+dual_encoder.DualEncoder.query_encoder = @text_encoder.TextEncoder()
+
+text_encoder.TextEncoder:
+  encoder = @t5_encoder.T5Encoder()
+  vocab_size = %NUM_EMBEDDINGS
+  embed_dim = %EMBED_DIM
+  projection_dim = %PROJECTION_DIM
+  pooling_fn = %POOLING
+
+t5_encoder.T5Encoder:
+  num_layers = %NUM_LAYERS
+  num_heads = %NUM_HEADS
+  head_dim = %HEAD_DIM
+  mlp_dim = %MLP_DIM
+  activations = %MLP_ACTIVATIONS
+  relative_attention_num_buckets = {sizes.num_buckets}
+  relative_attention_max_distance = {max_distance}
+  dropout_rate = %DROPOUT_RATE
+  dtype = %ACTIVATION_DTYPE
+"""
+
+
+def _some(found: Sequence[str]) -> str:
+  more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+  return ", ".join(found[:3]) + more
+
+
+def _summary(result: Mapping[str, Any], step: int) -> str:
+  lines = [
+    f"{result['model']}: step {step:,}, {result['parameters']:,} parameters"
+  ]
+  if result["unused"]:
+    lines.append(f"not used: {_some(result['unused'])}")
+  if result["missing"]:
+    lines.append(f"drawn at random: {_some(result['missing'])}")
+  return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return cli.run_program(
+    "import",
+    "Makes a model directory of another library's weights; the sizes are read"
+    " from the arrays.",
+    add_arguments,
+    run,
+    argv,
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,5 +1,6 @@
 """BM25, the baseline that a dense retriever has to beat, and its negatives."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -76,6 +77,8 @@ def build(texts: Sequence[str], k1: float = 0.9, b: float = 0.4) -> BM25:
   """
   import bm25s
 
+  # It sets its logger to DEBUG, which other libraries' handlers print.
+  logging.getLogger("bm25s").setLevel(logging.WARNING)
   tokens = words(texts)
   if not any(tokens):
     raise ValueError(

@@ -214,7 +214,7 @@ def test_processes_share_one_global_batch(store, process_count):
 
 
 def test_resuming_is_exact_anywhere(store):
-  options = {"num_negatives": 2, "seed": 11}
+  make = lambda: pipeline.PairBatches(store, 6, num_negatives=2, seed=11)
   whole = list(itertools.islice(make(), 40))
   for place in np.random.default_rng(0).integers(0, 39, 8).tolist():
     before = make()

@@ -40,8 +40,8 @@ class Checkpoints:
     self,
     step: int,
     params: Params,
-    trainer: Any,
-    progress: Mapping[str, Any],
+    trainer: Any = None,
+    progress: Mapping[str, Any] | None = None,
     measures: Mapping[str, float] | None = None,
   ) -> None:
     """Starts to write a step; returns when the arrays are off the devices.
@@ -49,17 +49,20 @@ class Checkpoints:
     Args:
       step: number of updates made.
       params: arrays under T5X's names.
-      trainer: any pytree of arrays: optimizer state, rng.
+      trainer: any pytree of arrays: optimizer state, rng; None for parameters
+        that were not trained here.
       progress: JSON.
       measures: evaluation at this step, if one was made.
     """
+    items: dict[str, Any] = {
+      "params": ocp.args.StandardSave(params),
+      "progress": ocp.args.JsonSave(dict(progress or {})),
+    }
+    if trainer is not None:
+      items["trainer"] = ocp.args.StandardSave(trainer)
     self.orbax.save(
       step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        trainer=ocp.args.StandardSave(trainer),
-        progress=ocp.args.JsonSave(dict(progress)),
-      ),
+      args=ocp.args.Composite(**items),
       metrics=dict(measures) if measures else None,
       force=True,
     )

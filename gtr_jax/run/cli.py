@@ -44,22 +44,7 @@ def run_program(
     0 on success; 2 on the user's mistake (a ValueError or an OSError that
     names a file), told in one line on standard error; 1 on any other failure.
   """
-  parser = _Parser(
-    prog=f"gtr {name}",
-    description=description,
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    allow_abbrev=False,
-  )
-  add_arguments(parser)
-  parser.add_argument(
-    "--json",
-    action="store_true",
-    help="end standard output with one JSON object",
-  )
-  parser.add_argument(
-    "--debug", action="store_true", help="show the traceback of an error"
-  )
-  args = parser.parse_args(argv)
+  args = _parser(name, description, add_arguments).parse_args(argv)
   quiet_libraries()
   try:
     result = run(args)
@@ -77,6 +62,17 @@ def run_program(
   return 0
 
 
+def call(
+  name: str,
+  add_arguments: Callable[[argparse.ArgumentParser], None],
+  run: Run,
+  argv: Sequence[str],
+) -> Mapping[str, Any]:
+  """Runs a program inside another one: its result, or its exception."""
+  parser = _parser(name, "", add_arguments)
+  return run(parser.parse_args(split_gin_bindings(argv)))
+
+
 def split_gin_bindings(argv: Sequence[str]) -> list[str]:
   """Rewrites T5X's `--gin.NAME=VALUE` to a flag that argparse can take."""
   prefix = "--gin."
@@ -86,6 +82,29 @@ def split_gin_bindings(argv: Sequence[str]) -> list[str]:
     else argument
     for argument in argv
   ]
+
+
+def _parser(
+  name: str,
+  description: str,
+  add_arguments: Callable[[argparse.ArgumentParser], None],
+) -> argparse.ArgumentParser:
+  parser = _Parser(
+    prog=f"gtr {name}",
+    description=description,
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    allow_abbrev=False,
+  )
+  add_arguments(parser)
+  parser.add_argument(
+    "--json",
+    action="store_true",
+    help="end standard output with one JSON object",
+  )
+  parser.add_argument(
+    "--debug", action="store_true", help="show the traceback of an error"
+  )
+  return parser
 
 
 def _is_users(error: Exception) -> bool:

@@ -108,10 +108,9 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     "skipped": manifest.skipped,
   }
   print(
-    "{store}: {rows} texts, {dim} numbers each; {encoded} encoded now,"
-    " {texts_per_second} texts/s; {truncated} were cut to {length} tokens".format(
-      length=manifest.recipe.length, **result
-    )
+    f"{directory}: {manifest.rows} texts, {manifest.dim} numbers each;"
+    f" {num_encoded} encoded now, {result['texts_per_second']} a second;"
+    f" {manifest.truncated} were cut to {manifest.recipe.length} tokens"
   )
   return result
 

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     original = _original(args)
     advance(1)
     with _native_noise_held_back():
-      form = importlib.import_module(
+      form: Any = importlib.import_module(
         f"gtr_jax.export.{FORMATS[args.format]}"
       )
     comparison = artifact.make(

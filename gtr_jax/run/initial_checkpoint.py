@@ -62,7 +62,7 @@ def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
 def _read(path: str) -> Any:
   if manager.available_steps(path):
     return manager.read_params(path, manager.best_step(path))
-  return t5x.read_t5x(path).params
+  return t5x.read_t5x(path, with_optimizer_state=False).params
 
 
 def _like(value: Any, leaf: jax.Array) -> jax.Array:

@@ -174,5 +174,5 @@ def write(
     vocabulary.save(tokenizer, directory / VOCABULARY)
   write_config(directory, config)
   checkpoints = manager.open_checkpoints(directory)
-  checkpoints.save(step, params, trainer={}, progress={})
+  checkpoints.save(step, params)
   checkpoints.close()

@@ -150,13 +150,14 @@ def _decaying(
     end_step=end_step, warmup_steps=warmup_steps, start_step=start_step
   )
   _check_rates(peak, end_value)
-  num_decay_steps = end_step - start_step - warmup_steps
-  if num_decay_steps <= 0:
+  if end_step < start_step:
     raise ValueError(
-      f"learning rate: end_step {end_step} is not after the warm-up, which "
-      f"ends at {start_step + warmup_steps} (start_step {start_step} + "
-      f"warmup_steps {warmup_steps}); raise end_step or shorten the warm-up"
+      f"learning rate: end_step {end_step} is before start_step {start_step};"
+      " TRAIN_STEPS counts on from INITIAL_STEP"
     )
+  num_steps = end_step - start_step
+  # A run that ends within its warm-up, as a trial of two steps, has no decay.
+  num_decay_steps = max(num_steps - warmup_steps, 1)
 
   def schedule(step: ArrayLike) -> Float[Array, ""]:
     since_start = _steps_since(step, start_step)
@@ -164,7 +165,7 @@ def _decaying(
     share = jnp.clip(share, 0.0, 1.0)
     decayed = end_value + (peak - end_value) * share_left(share)
     # XLA divides by multiplying, which may stop just short of 1.
-    ended = since_start >= num_decay_steps + warmup_steps
+    ended = since_start >= num_steps
     decayed = jnp.where(ended, end_value, decayed)
     return decayed * _warmup(since_start, warmup_steps)
 

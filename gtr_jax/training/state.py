@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, UInt32
 
 from gtr_jax import partitioning
 from gtr_jax.objectives import objective as objective_lib
+from gtr_jax.training import optimizer_state
 from gtr_jax.types import Batch, Params
 
 
@@ -58,7 +59,7 @@ def make_init(
     return TrainState(
       step=jnp.asarray(initial_step, jnp.int32),
       params=params,
-      opt_state=optimizer.init(params),
+      opt_state=optimizer_state.at_step(optimizer.init(params), initial_step),
       rng=jax.random.key_data(dropout_rng),
     )
 

@@ -79,7 +79,8 @@ class TokenStore:
     """
     flat = texts.reshape(-1)
     starts = self.text_offsets[flat]
-    sizes = np.where(flat < 0, 0, self.text_offsets[flat + 1] - starts)
+    # From the last offset back to the first: less than no token for -1.
+    sizes = self.text_offsets[flat + 1] - starts
     columns = np.arange(length)
     taken = columns < sizes[:, None]  # [texts, length]
     rows = np.zeros((flat.size, length), np.int32)

@@ -150,6 +150,8 @@ def test_bad_lines(path, tmp_path, tokenizer, tokenizer_is_given):
     )
     assert len(store) == 3
     assert [f"{path}: skipped 1 of 4 lines" in line for line in said] == [True]
+  with pytest.raises(ValueError, match=f"{path}:4: 'query'"):
+    open_store(path, tmp_path / "stores", **options)
 
 
 def test_progress_is_told(path, tmp_path, tokenizer):

@@ -23,7 +23,7 @@ class Encoder:
   """A trained dual encoder with its tokenizer: texts in, unit vectors out.
 
   A text's embedding does not depend on the texts beside it, on their order or
-  on the batches, up to float32 rounding (1e-6).
+  on the batches, up to the rounding of the activations (1e-6 in float32).
 
   Attributes:
     towers: for "query" and "passage", parameters and tokens to embeddings.
@@ -45,7 +45,7 @@ class Encoder:
   query_length: int = 64
   passage_length: int = 512
   mesh: Mesh | None = None
-  batch_tokens: int = 16_384
+  batch_tokens: int = 8_192
   vocab_size: int | None = None
   checkpoint_hash: str | None = None
 
@@ -154,7 +154,8 @@ class Encoder:
     ]
     return self._towers.encode(rows, self._towers.plan(rows), tower)
 
-  def _length(self, tower: TowerName) -> int:
+  def length(self, tower: TowerName) -> int:
+    """Tokens of a text at most, EOS included."""
     return self.query_length if tower == "query" else self.passage_length
 
   def _tokenize(
@@ -165,7 +166,7 @@ class Encoder:
         "the model has no vocabulary and takes token ids only: put vocabulary/"
         " into the model directory"
       )
-    return self.tokenizer.encode(list(texts), self._length(tower), tower)
+    return self.tokenizer.encode(list(texts), self.length(tower), tower)
 
   @functools.cached_property
   def _towers(self) -> towers_lib.Towers:

@@ -86,7 +86,7 @@ def random_texts(seed, num_texts):
   rng = np.random.default_rng(seed)
   return [
     " ".join(f"w{word}" for word in rng.integers(0, 1000, length))
-    for length in rng.choice([0, 3, 15, 16, 40, 80], num_texts)
+    for length in rng.choice([0, 3, 15, 16, 40], num_texts)
   ]
 
 
@@ -221,7 +221,7 @@ def test_a_window_is_the_same_to_the_bit_whatever_the_others():
     np.testing.assert_array_equal(alone, embeddings)
 
 
-@pytest.mark.parametrize("length", [90, 128, 600])
+@pytest.mark.parametrize("length", [41, 128, 600])
 def test_token_ids_of_any_length(length):
   texts = random_texts(11, 10)
   rows, _ = Words().encode(texts, 512, "query")

@@ -69,6 +69,8 @@ def open_store(
   Raises:
     ValueError: no such task, bad data, or lengths with other keys.
   """
+  sources.check_mode(on_bad_line)
+  directory = pathlib.Path(directory)
   towers = tower_lengths(lengths)
   text_source = _text_source(task, on_bad_line)
   if text_source is None:

@@ -43,14 +43,18 @@ def read_pairs(
     BadLineError: a bad line (unless skipped), no such file, or a file without
       a single good pair, which is an error even where lines are skipped.
   """
-  if on_bad_line not in ("error", "skip"):
-    raise ValueError(
-      f"on_bad_line is {on_bad_line!r}: set it to 'error' or 'skip'"
-    )
+  check_mode(on_bad_line)
   files = [pathlib.Path(path) for path in paths]
   check_files(files)
   skip, report = on_bad_line == "skip", report or to_standard_error
   return (pair for file in files for pair in _read_file(file, skip, report))
+
+
+def check_mode(on_bad_line: str) -> None:
+  if on_bad_line not in ("error", "skip"):
+    raise ValueError(
+      f"on_bad_line is {on_bad_line!r}: set it to 'error' or 'skip'"
+    )
 
 
 def check_files(files: Sequence[pathlib.Path]) -> None:

@@ -211,6 +211,11 @@ def test_lengths_are_checked(path, tmp_path, tokenizer, lengths, reason):
     open_store(path, tmp_path, tokenizer=tokenizer, lengths=lengths)
 
 
+def test_bad_lines_are_an_error_or_skipped(path, tmp_path, tokenizer):
+  with pytest.raises(ValueError, match="'error' or 'skip'"):
+    open_store(path, tmp_path, tokenizer=tokenizer, on_bad_line="ignore")
+
+
 def test_real_pairs(tmp_path):
   if not PAIRS_FOLDER.exists():
     pytest.skip(f"{PAIRS_FOLDER} is absent")

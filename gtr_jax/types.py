@@ -31,9 +31,9 @@ class Batches(Protocol):
   A batch holds this process's rows, in the global order:
 
     query_tokens    int32 [b, L]     0 is padding, the last token of a text EOS
-    passage_tokens  int32 [b, K, L]  positive first; a missing negative is zeros
+    passage_tokens  int32 [b, K, L]  positive first; zeros for no negative
     query_keys      int32 [b, 2]     hash of the id (0: none), hash of the text
-    passage_keys    int32 [b, K, 2]  likewise; both 0 where a negative is missing
+    passage_keys    int32 [b, K, 2]  likewise; both 0 for no negative
     positive_keys   int32 [b, P, 2]  all known positives of the query, 0-padded
     example_ids     int32 [b]        which example of the data set a row is
   """
@@ -48,7 +48,7 @@ class Batches(Protocol):
 
 
 class TokenRows(Protocol):
-  """What an encoder needs of a tokenizer; `data.vocabulary.Tokenizer` is one."""
+  """What an encoder needs of a tokenizer, such as data.vocabulary.Tokenizer."""
 
   vocab_size: int
 

@@ -95,7 +95,7 @@ class Checkpoints:
         f"{_first_line(error)}; was it made by another model or optimizer?"
         " Choose another MODEL_DIR, or the settings that made it"
       ) from error
-    return restored.params, restored.trainer, restored.progress
+    return restored["params"], restored["trainer"], restored["progress"]
 
   def steps(self) -> list[int]:
     """Steps that are whole, in order."""

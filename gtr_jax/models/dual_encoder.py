@@ -1,9 +1,14 @@
 """Two towers, one for queries and one for passages."""
 
+from collections.abc import Mapping
+from typing import cast
+
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from gtr_jax.models import text_encoder
+from gtr_jax.types import Params, TowerName
 
 
 class DualEncoder(nn.Module):
@@ -39,3 +44,29 @@ class DualEncoder(nn.Module):
     self, query_tokens: Int[Array, "B L"], passage_tokens: Int[Array, "N L"]
   ) -> tuple[Float[Array, "B D"], Float[Array, "N D"]]:
     return self.encode_query(query_tokens), self.encode_passage(passage_tokens)
+
+
+def encode(
+  model: nn.Module,
+  params: Params,
+  tokens: Int[Array, "B L"],
+  tower: TowerName,
+  rngs: Mapping[str, jax.Array] | None = None,
+) -> Float[Array, "B D"]:
+  """Embeddings of one tower as a function of the parameters.
+
+  Args:
+    model: with a method `encode_query` and one `encode_passage`.
+    params: its parameters; names that it does not know are ignored.
+    tokens: 0 is padding.
+    tower: "query" or "passage".
+    rngs: keys of the dropout; none switches it off.
+  """
+  embeddings = model.apply(
+    {"params": params},
+    tokens,
+    deterministic=rngs is None,
+    rngs=dict(rngs or {}),
+    method=f"encode_{tower}",
+  )
+  return cast(jax.Array, embeddings)

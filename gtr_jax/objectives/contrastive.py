@@ -1,6 +1,7 @@
 """Contrastive training: each query against all passages of the global batch."""
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -118,13 +119,14 @@ class Contrastive:
   ) -> Float[Array, "N D"]:
     def encode(chunk, index):
       rngs = {} if rng is None else {"dropout": jax.random.fold_in(rng, index)}
-      return self.model.apply(
+      embeddings = self.model.apply(
         {"params": params},
         chunk,
         deterministic=rng is None,
         rngs=rngs,
         method=f"encode_{tower}",
       )
+      return cast(jax.Array, embeddings)
 
     return chunks.encode_in_chunks(encode, tokens, self.num_chunks)
 

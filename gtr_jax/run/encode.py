@@ -95,6 +95,12 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     lambda add: texts.read(source_path, args.on_bad_line, add),
     args.shard_rows,
   ) as writer:
+    if writer.manifest.skipped and args.on_bad_line == "error":
+      raise ValueError(
+        f"{directory}: was made without {writer.manifest.skipped} bad lines:"
+        " repair them and choose another --output, or go on with"
+        " --on_bad_line=skip"
+      )
     num_encoded, seconds = _encode(encoder, writer)
     writer.finish()
   manifest = writer.manifest

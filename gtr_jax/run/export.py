@@ -63,18 +63,23 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   with progress.bar("exporting", _NUM_STEPS, "step") as advance:
     original = _original(args)
     advance(1)
-    with _native_noise_held_back():
-      form: Any = importlib.import_module(
-        f"gtr_jax.export.{FORMATS[args.format]}"
-      )
     comparison = artifact.make(
-      original, form, output, args.overwrite, lambda step: advance(1)
+      original,
+      _format(args.format),
+      output,
+      args.overwrite,
+      lambda step: advance(1),
     )
     advance(1)
+  ties = (
+    f" (in {comparison.num_ties} readings equally likely ones, in another order)"
+    if comparison.num_ties
+    else ""
+  )
   print(
-    f"{output}: {args.format} of step {original.step:,};"
-    f" {comparison.num_texts} texts give the same token ids, embeddings differ"
-    f" by {comparison.max_difference:.1e} at most"
+    f"{output}: {args.format} of step {original.step:,}; checked on"
+    f" {comparison.num_texts} texts: same token ids{ties}, embeddings differ by"
+    f" {comparison.max_difference:.1e} at most"
   )
   return {
     "path": str(output),
@@ -82,6 +87,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     "checked": True,
     "tolerance": comparison.tolerance,
     "texts": comparison.num_texts,
+    "ties": comparison.num_ties,
   }
 
 
@@ -104,6 +110,18 @@ def _original(args: argparse.Namespace):
     loaded.checkpoint_hash,
     loaded.step,
   )
+
+
+def _format(name: str) -> Any:
+  """The format's module; its libraries are imported here."""
+  try:
+    with _native_noise_held_back():
+      return importlib.import_module(f"gtr_jax.export.{FORMATS[name]}")
+  except ModuleNotFoundError as error:
+    raise ValueError(
+      f"--format={name} needs {error.name}, which is not installed: pip install"
+      " 'gtr_jax[export]'"
+    ) from error
 
 
 @contextlib.contextmanager

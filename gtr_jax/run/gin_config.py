@@ -22,9 +22,11 @@ CONFIG_ROOT = next(
 _VALUE = "gtr_jax_value_of_macro"
 
 
-@gin.configurable(_VALUE)
 def _value_of_macro(value: Any) -> Any:
   return value
+
+
+gin.external_configurable(_value_of_macro, name=_VALUE)
 
 
 def parse(

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager, names
@@ -121,11 +122,11 @@ def make_encoder(
 ) -> encode.Encoder:
   """An encoder around a model and its parameters."""
 
-  def query(params, tokens):
-    return model.apply({"params": params}, tokens, method="encode_query")
+  def query(params: Params, tokens: Int[Array, "n L"]) -> Float[Array, "n D"]:
+    return dual_encoder.encode(model, params, tokens, "query")
 
-  def passage(params, tokens):
-    return model.apply({"params": params}, tokens, method="encode_passage")
+  def passage(params: Params, tokens: Int[Array, "n L"]) -> Float[Array, "n D"]:
+    return dual_encoder.encode(model, params, tokens, "passage")
 
   return encode.Encoder(
     # A shared tower is one function, so that it compiles once for both.

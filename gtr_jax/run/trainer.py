@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import optax
-from flax import linen as nn
 
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager
 from gtr_jax.data import pipeline, prefetch, vocabulary
+from gtr_jax.models import dual_encoder
 from gtr_jax.objectives import objective as objective_lib
 from gtr_jax.run import (
   evaluation_during_training,
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 def train(
   *,
   model_dir: str,
-  model: nn.Module,
+  model: dual_encoder.DualEncoder,
   objective: objective_lib.Objective,
   optimizer: optax.GradientTransformation,
   schedule: optax.Schedule,

@@ -48,7 +48,7 @@ def linear(
   """Warm-up, then a straight line to `end_value` at `end_step`: GTR's recipe.
 
   Raises:
-    ValueError: a negative number, or an end step not after the warm-up.
+    ValueError: a negative number, or an end step before the start.
 
   Source: Ni et al., 2021, section 4.2 (https://arxiv.org/abs/2112.07899): peak
     1e-3, linear decay; the warm-up of 1000 steps is in their code.
@@ -73,7 +73,7 @@ def cosine(
   """Warm-up, then half a cosine wave down to `end_value` at `end_step`.
 
   Raises:
-    ValueError: a negative number, or an end step not after the warm-up.
+    ValueError: a negative number, or an end step before the start.
 
   Source: Loshchilov & Hutter, 2017, eq. 5 (https://arxiv.org/abs/1608.03983),
     without restarts.
@@ -105,8 +105,8 @@ def rsqrt(
     warmup_steps: also the time scale of the decay, so at least 1.
 
   Raises:
-    ValueError: a negative number, no warm-up, an end step not after the
-      warm-up, or an end value without an end step.
+    ValueError: a negative number, no warm-up, an end step before the start, or
+      an end value without an end step.
 
   Source: Raffel et al., 2020, section 3.1.2 (https://arxiv.org/abs/1910.10683).
   """
@@ -115,7 +115,7 @@ def rsqrt(
   if end_step is not None:
 
     def share_left(share: Float[Array, ""]) -> Float[Array, ""]:
-      num_steps = end_step - start_step
+      num_steps = max(end_step - start_step, warmup_steps + 1)
       last = math.sqrt(warmup_steps / num_steps)
       since_start = warmup_steps + share * (num_steps - warmup_steps)
       root = jnp.sqrt(warmup_steps / since_start)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, UInt32
 from gtr_jax import partitioning
 from gtr_jax.objectives import objective as objective_lib
 from gtr_jax.training import optimizer_state
-from gtr_jax.types import Batch, Params
+from gtr_jax.types import Batch, HostBatch, Params
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -36,7 +36,7 @@ class TrainState(flax.struct.PyTreeNode):
 def make_init(
   objective: objective_lib.Objective,
   optimizer: optax.GradientTransformation,
-  batch: Batch,
+  batch: Batch | HostBatch,
   initial_step: int = 0,
 ) -> Callable[[jax.Array], TrainState]:
   """A function from a key to the first state, in boxes with axis names.

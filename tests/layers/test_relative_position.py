@@ -49,7 +49,7 @@ def test_bias_looks_the_bucket_up():
   module = relative_position.RelativePositionBias(2, 8, 16)
   table = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
   params = {"params": {"rel_embedding": jnp.array(table)}}
-  bias = module.apply(params, 20)
+  bias = np.asarray(module.apply(params, 20))
   for query in range(20):
     for key in range(20):
       index = bucket(abs(key - query), 4, 16) + 4 * (key > query)

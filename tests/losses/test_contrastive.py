@@ -32,7 +32,7 @@ def test_is_its_definition(share_excluded, smoothing):
   scores, positives = rng.normal(size=(4, 12)), np.arange(0, 12, 3)
   excluded = rng.random((4, 12)) < share_excluded
   actual = softmax_loss(
-    *map(jnp.array, (scores, positives, excluded)), smoothing
+    jnp.array(scores), jnp.array(positives), jnp.array(excluded), smoothing
   )
   expected = definition(scores, positives, excluded, smoothing)
   np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)

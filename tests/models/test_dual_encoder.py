@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from flax import traverse_util
 
 from gtr_jax import partitioning
+from gtr_jax.checkpoints import names
 from gtr_jax.layers import mlp
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 
@@ -43,7 +43,7 @@ def tokens(seed=0):
   ids = rng.integers(1, 50, (5, 9))
   for row, length in enumerate((9, 1, 4, 7, 2)):
     ids[row, length:] = 0
-  return ids
+  return jnp.array(ids)
 
 
 def bucket(ahead):
@@ -55,8 +55,8 @@ def bucket(ahead):
 def definition(params, ids):
   """One text in float64, straight from the T5 paper; no padding at all."""
   flat = {
-    "/".join(name): np.float64(value)
-    for name, value in traverse_util.flatten_dict(nn.unbox(params)).items()
+    name: np.asarray(value, np.float64)
+    for name, value in names.flatten(nn.unbox(params)).items()
   }
 
   def norm(x, name):
@@ -107,16 +107,16 @@ def definition(params, ids):
 def test_is_t5_in_float64(activations):
   model = make(activations=activations)
   params, ids = init(model), tokens()
-  actual = model.apply({"params": params}, ids, method="encode_query")
-  expected = [definition(params, row[row > 0]) for row in ids]
+  actual = dual_encoder.encode(model, params, ids, "query")
+  expected = [definition(params, row[row > 0]) for row in np.asarray(ids)]
   np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 
 def test_padding_changes_nothing_and_an_empty_text_is_zero():
   model = make()
   params, ids = init(model), tokens()
-  encode = lambda x: model.apply({"params": params}, x, method="encode_passage")
-  wider = np.pad(ids, ((0, 1), (0, 6)))
+  encode = lambda x: dual_encoder.encode(model, params, x, "passage")
+  wider = jnp.pad(ids, ((0, 1), (0, 6)))
   np.testing.assert_allclose(encode(wider)[:-1], encode(ids), atol=1e-6)
   np.testing.assert_array_equal(encode(wider)[-1], np.zeros(10))
 
@@ -125,10 +125,10 @@ def test_bfloat16_activations_leave_float32_parameters_and_embeddings():
   model = make(dtype="bfloat16")
   params, ids = init(model), tokens()
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-  low = model.apply({"params": params}, ids, method="encode_query")
+  low = dual_encoder.encode(model, params, ids, "query")
   assert low.dtype == jnp.float32
   np.testing.assert_allclose(np.linalg.norm(low, axis=1), 1.0, atol=1e-5)
-  high = make().apply({"params": params}, ids, method="encode_query")
+  high = dual_encoder.encode(make(), params, ids, "query")
   cosine = np.einsum("bd,bd->b", low, high)
   assert (cosine > 0.99).all() and not np.array_equal(low, high)
 
@@ -142,10 +142,7 @@ def test_other_activations_are_refused_with_the_reason(dtype, reason):
 
 
 def names_and_axes(params):
-  return {
-    "/".join(name): box.names
-    for name, box in traverse_util.flatten_dict(params).items()
-  }
+  return {name: box.names for name, box in names.flatten(params).items()}
 
 
 def test_names_and_axes_are_t5xs():
@@ -213,8 +210,8 @@ def test_model_axis_splits_vocabulary_heads_and_mlp():
   )
   layout = partitioning.shardings(init(make(num_layers=1)), mesh)
   specs = {
-    "/".join(name): tuple(sharding.spec)
-    for name, sharding in traverse_util.flatten_dict(layout).items()
+    name: tuple(sharding.spec)
+    for name, sharding in names.flatten(layout).items()
   }
   assert specs["token_embedder/embedding"] == ("model", None)
   assert specs["encoder/layers_0/attention/query/kernel"] == (None, "model")

@@ -1,7 +1,5 @@
 """The objective is its definition; chunks and devices never change it."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,12 +77,16 @@ def excluded(batch):
   return mask
 
 
+def embeddings(objective, params, tokens, tower):
+  encoded = dual_encoder.encode(objective.model, params, tokens, tower)
+  return np.asarray(encoded, np.float64)
+
+
 def definition(objective, params, batch, heat, margin=0.0, smoothing=0.0):
   """Both directions in float64, cell by cell, from the model's embeddings."""
-  encode = functools.partial(objective.model.apply, {"params": params})
-  queries = np.float64(encode(batch["query_tokens"], method="encode_query"))
+  queries = embeddings(objective, params, batch["query_tokens"], "query")
   flat = batch["passage_tokens"].reshape(B * K, -1)
-  passages = np.float64(encode(flat, method="encode_passage")).reshape(B, K, -1)
+  passages = embeddings(objective, params, flat, "passage").reshape(B, K, -1)
   scores = np.einsum("bd,ckd->bck", queries, passages)
   scores[np.arange(B), np.arange(B), 0] -= margin
   scores, masked = scores / heat, excluded(batch)
@@ -134,11 +136,9 @@ def test_without_negatives_is_the_square_matrix(batch, params):
   }
   square["passage_keys"][:, 0, 1] = 1 + np.arange(B)
   objective = make()
-  encode = functools.partial(objective.model.apply, {"params": params})
-  queries = np.float64(encode(square["query_tokens"], method="encode_query"))
-  passages = np.float64(
-    encode(square["passage_tokens"][:, 0], method="encode_passage")
-  )
+  queries = embeddings(objective, params, square["query_tokens"], "query")
+  positives = square["passage_tokens"][:, 0]
+  passages = embeddings(objective, params, positives, "passage")
   scores = queries @ passages.T / 0.05
   own = np.diag(scores)
   expected = (np.log(np.exp(scores).sum(1)) - own).mean() + (

@@ -148,12 +148,14 @@ def test_constant_refuses_too():
     schedules.constant(warmup_steps=-1)
 
 
-@pytest.mark.parametrize("decay", [schedules.linear, schedules.cosine])
+@pytest.mark.parametrize(
+  "decay", [schedules.linear, schedules.cosine, schedules.rsqrt]
+)
 def test_a_trial_that_ends_within_its_warm_up_only_warms_up(decay):
   schedule = decay(end_step=100, peak=1.0, warmup_steps=1000)
-  rates = [float(schedule(step)) for step in (0, 50, 99, 100, 5000)]
-  np.testing.assert_allclose(rates, [0.0, 0.05, 0.099, 0.0, 0.0], rtol=1e-6)
+  rates = [rate(schedule, step) for step in (0, 50, 99, 100, 5000)]
+  np.testing.assert_allclose(rates, [0.0, 0.05, 0.099, 0.0, 0.0], rtol=1e-4)
 
 
 def test_a_run_of_no_steps_has_a_schedule():
-  assert float(schedules.linear(end_step=0, warmup_steps=0)(0)) == 0.0
+  assert rate(schedules.linear(end_step=0, warmup_steps=0), 0) == 0.0

@@ -21,7 +21,8 @@ class Evaluation:
   """A small collection that is encoded and searched now and then.
 
   Attributes:
-    data: a BEIR folder, or "python_docs_dev" and the other embedded ones.
+    data: a BEIR folder, or "python_docs_dev" and the other embedded ones; None
+      evaluates nothing.
     split: which judgements of it.
     period: updates between two evaluations.
     query_length: tokens of a query that are read.
@@ -31,7 +32,7 @@ class Evaluation:
     measure: which of the measures tells the best checkpoint.
   """
 
-  data: str
+  data: str | None
   split: str = "dev"
   period: int = 1000
   query_length: int = model_directory.QUERY_LENGTH
@@ -50,12 +51,14 @@ class Evaluation:
     tokenizer: vocabulary.Tokenizer,
     mesh: jax.sharding.Mesh,
     say: Callable[[str], None],
-  ) -> hooks.Evaluate:
-    """A function from parameters to measures.
+  ) -> hooks.Evaluate | None:
+    """A function from parameters to measures; None without a collection.
 
     Raises:
       ValueError: if the collection is not there or broken.
     """
+    if self.data is None:
+      return None
     folder, split = pathlib.Path(self.data), self.split
     if self.data.startswith(EMBEDDED):
       folder, split = _write_embedded(self.data, directory)

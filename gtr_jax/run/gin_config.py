@@ -2,8 +2,12 @@
 
 import contextlib
 import difflib
+import inspect
 import logging
 import pathlib
+import re
+import sys
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +24,12 @@ CONFIG_ROOT = next(
   if path.is_dir() or path.parent == _PACKAGE.parent
 )
 _VALUE = "gtr_jax_value_of_macro"
+_NO_PARAMETER = re.compile(
+  r"Configurable '([^']*)' doesn't have a parameter named '([^']*)'"
+)
+_NO_CONFIGURABLE = re.compile(
+  r"No configurable matching (?:reference )?'@?([^'()]*)"
+)
 
 
 def _value_of_macro(value: Any) -> Any:
@@ -62,7 +72,7 @@ def parse(
     NameError,
     AttributeError,
   ) as error:
-    raise ValueError(f"gin: {_line(error)}") from error
+    raise ValueError(f"gin: {_line(error)}{_nearest(str(error))}") from error
   except ImportError as error:
     raise ValueError(f"gin: cannot import: {_line(error)}") from error
   _refuse_strange_macros()
@@ -131,6 +141,8 @@ def _quiet() -> Iterator[None]:
 def _checked(bindings: Sequence[str]) -> list[str]:
   for binding in bindings:
     name, equals, value = binding.partition("=")
+    if "@" in value or "%" in value:
+      continue  # A reference; only a whole config can tell what it names.
     if not equals or not name.strip():
       raise ValueError(
         f"--gin.{binding}: a binding is --gin.NAME=VALUE, such as"
@@ -171,6 +183,45 @@ def _refuse_strange_macros() -> None:
 
 def _macro_value(name: str):
   return gin_internals._CONFIG[(name, "gin.macro")].get("value")
+
+
+def _nearest(message: str) -> str:
+  """ "; did you mean …?", where gin says that there is no such name."""
+  configurables = {
+    selector: configurable.wrapped
+    for selector, configurable in gin_internals._REGISTRY.items()
+  }
+  if found := _NO_PARAMETER.search(message):
+    owner, name = found.groups()
+    known = [
+      parameter
+      for selector, wrapped in configurables.items()
+      if selector.endswith(owner)
+      for parameter in inspect.signature(wrapped).parameters
+    ]
+  elif found := _NO_CONFIGURABLE.search(message):
+    name = found.group(1)
+    # As users write them: the last two parts of the full name.
+    known = [".".join(selector.split(".")[-2:]) for selector in configurables]
+    known += [
+      f"{module.__name__.split('.')[-1]}.{attribute}"
+      for module in _config_modules()
+      for attribute in vars(module)
+      if not attribute.startswith("_")
+    ]
+  else:
+    return ""
+  near = difflib.get_close_matches(name, set(known), 3, 0.5)
+  return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _config_modules() -> list[types.ModuleType]:
+  """Our own modules that a config can have imported so far."""
+  return [
+    module
+    for name, module in list(sys.modules.items())
+    if name.startswith("gtr_jax.")
+  ]
 
 
 def _is_required(value) -> bool:

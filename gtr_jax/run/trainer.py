@@ -1,7 +1,6 @@
 """One stage of training, as gin binds it."""
 
 import contextlib
-import functools
 import itertools
 import math
 import pathlib
@@ -44,9 +43,9 @@ def train(
   optimizer: optax.GradientTransformation,
   schedule: optax.Schedule,
   data: training_data.TrainingData,
+  evaluation: evaluation_during_training.Evaluation,
   train_steps: int,
   seed: int = 0,
-  evaluation: evaluation_during_training.Evaluation | None = None,
   initial_checkpoint_path: str | None = None,
   initial_step: int = 0,
   model_parallel: int = 1,
@@ -63,9 +62,9 @@ def train(
     optimizer: how.
     schedule: the optimizer's learning rate, for the log.
     data: the batches.
+    evaluation: a retrieval evaluation beside the training.
     train_steps: number of the last update.
     seed: of the initial parameters, the dropout and the order of the data.
-    evaluation: a retrieval evaluation beside the training.
     initial_checkpoint_path: a model directory or a T5X checkpoint whose
       parameters a new run starts from.
     initial_step: number that a new run starts from.
@@ -100,11 +99,12 @@ def train(
     objective, optimizer, batches.batch_at(0), initial_step
   )
   state, layout = state_lib.create(init, seed, mesh)
-  measure = evaluation.measure if evaluation else "ndcg@10"
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(
       contextlib.closing(
-        manager.open_checkpoints(directory, keep_checkpoints, measure)
+        manager.open_checkpoints(
+          directory, keep_checkpoints, evaluation.measure
+        )
       )
     )
     state, progress = _first_state(
@@ -112,9 +112,7 @@ def train(
     )
     first_step = int(state.step)
     model_directory.write_config(directory, gin_config.operative_config())
-    evaluate = evaluation and evaluation.open(
-      directory, model, tokenizer, mesh, say
-    )
+    evaluate = evaluation.open(directory, model, tokenizer, mesh, say)
     say(_summary(state, batches, tokenizer, mesh, train_steps))
     log = stack.enter_context(
       training_log.open_log(directory, first_step, train_steps)
@@ -137,13 +135,12 @@ def train(
       write=log.write,
       checkpoint_period=checkpoint_period,
       evaluate=evaluate,
-      eval_period=evaluation.period if evaluation else checkpoint_period,
+      eval_period=evaluation.period,
       last_step=train_steps,
       progress=progress,
       saved_step=max(checkpoints.steps(), default=None),
     )
     asked_to_stop = stack.enter_context(_stop_signals(say))
-    patience = evaluation.patience if evaluation else None
     state = loop.train(
       state,
       (
@@ -153,7 +150,9 @@ def train(
       step_lib.compile_step(objective, optimizer, mesh, layout),
       train_steps,
       hooks=[guard, metrics_log, log.tick, keeper],
-      stop=lambda: asked_to_stop() or _is_over(keeper.progress, patience, say),
+      stop=lambda: (
+        asked_to_stop() or _is_over(keeper.progress, evaluation.patience, say)
+      ),
     )
     keeper.save(int(state.step), state)
   return {
@@ -272,7 +271,8 @@ def _stop_signals(say: Say) -> Iterator[Callable[[], bool]]:
       signal.signal(number, handler)
 
 
-_say = functools.partial(print, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
 
 
 def _hush(text: str) -> None:

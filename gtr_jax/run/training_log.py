@@ -92,7 +92,8 @@ def read(directory: pathlib.Path, kind: str) -> list[dict[str, Any]]:
 def _cut(path: pathlib.Path, last_step: int) -> None:
   if not path.is_file():
     return
-  kept = [line for line in path.open() if _is_up_to(line, last_step)]
+  lines = path.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if _is_up_to(line, last_step)]
   partial = path.with_suffix(".partial")
   with partial.open("w") as file:
     file.writelines(kept)

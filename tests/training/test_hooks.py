@@ -1,0 +1,84 @@
+"""Watching, logging, evaluating, saving: with hand-made numbers."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtr_jax.training import hooks
+
+
+def metrics(loss=1.0, grad_norm=1.0):
+  return {"loss": jnp.float32(loss), "grad_norm": jnp.float32(grad_norm)}
+
+
+def make_guard(warnings=None):
+  return hooks.FiniteGuard(
+    describe=lambda number: f"the batch of step {number}",
+    last_good=lambda: 3,
+    warn=(warnings if warnings is not None else []).append,
+  )
+
+
+@pytest.mark.parametrize(
+  "bad", [{"loss": np.nan}, {"loss": np.inf}, {"grad_norm": np.nan}], ids=str
+)
+def test_the_first_bad_step_is_named(bad):
+  guard = make_guard()
+  guard(1, None, metrics())
+  guard(2, None, metrics(**bad))
+  guard(3, None, metrics(np.nan))
+  with pytest.raises(FloatingPointError) as caught:
+    guard(4, None, metrics(np.nan))
+  text = str(caught.value)
+  assert text.startswith("step 2: ")
+  assert "the batch of step 2" in text and "checkpoint: step 3" in text
+
+
+def test_nothing_is_saved_after_a_bad_step():
+  guard = make_guard()
+  guard(1, None, metrics(np.nan))
+  with pytest.raises(FloatingPointError, match="step 1"):
+    guard.flush()
+
+
+@pytest.mark.parametrize(("losses", "num_warnings"), [(0.0, 1), (0.5, 0)])
+def test_a_loss_of_nothing_from_the_start_raises_the_alarm(
+  losses, num_warnings
+):
+  warnings = []
+  guard = make_guard(warnings)
+  for number in range(1, 40):
+    guard(number, None, metrics(losses))
+  guard.flush()
+  assert len(warnings) == num_warnings
+
+
+def test_a_loss_that_falls_to_nothing_later_is_fine():
+  warnings = []
+  guard = make_guard(warnings)
+  for number in range(1, 40):
+    guard(number, None, metrics(1.0 if number < 3 else 0.0))
+  guard.flush()
+  assert not warnings
+
+
+def test_log_writes_every_period_with_rate_and_numbers_of_that_step():
+  written = []
+  log = hooks.MetricsLog(
+    lambda *record: written.append(record),
+    period=2,
+    examples=8,
+    first_step=0,
+    learning_rate=lambda step: 0.1 * step,
+  )
+  for number in range(1, 6):
+    log(number, None, metrics(loss=number))
+  assert [(number, kind) for number, kind, _ in written] == [
+    (2, "train"),
+    (4, "train"),
+  ]
+  values = written[1][2]
+  assert values["loss"] == 4.0 == log.loss
+  # Update 4 used the rate of step 3: the first update is that of step 0.
+  np.testing.assert_allclose(values["learning_rate"], 0.3)
+  assert values["examples_per_second"] > 0

@@ -183,21 +183,26 @@ def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
     )
   directory = pathlib.Path(model_dir).absolute() / DIRECTORY / str(step)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  with ocp.StandardCheckpointer() as checkpointer:
-    try:
-      metadata = checkpointer.metadata(directory / "params").item_metadata
-      target = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-          leaf.shape, leaf.dtype, sharding=device
-        ),
-        dict(metadata),
-      )
-      return checkpointer.restore(directory / "params", target)
-    except (ValueError, KeyError, OSError) as error:
-      raise ValueError(
-        f"{directory}: cannot be read whole: {_first_line(error)}; use another"
-        " step (--step)"
-      ) from error
+  # The handler alone: a checkpointer warns of the file that the step holds
+  # for all of its items and each item lacks.
+  handler = ocp.StandardCheckpointHandler()
+  try:
+    target = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=device
+      ),
+      dict(handler.metadata(directory / "params")),
+    )
+    return handler.restore(
+      directory / "params", args=ocp.args.StandardRestore(target)
+    )
+  except (ValueError, KeyError, TypeError, OSError) as error:
+    raise ValueError(
+      f"{directory}: cannot be read whole: {_first_line(error)}; use another"
+      " step (--step)"
+    ) from error
+  finally:
+    handler.close()
 
 
 def _measures(model_dir: str | pathlib.Path, step: int) -> dict[str, float]:

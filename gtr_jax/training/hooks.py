@@ -200,9 +200,10 @@ class Keeper:
     self, number: int, state: state_lib.TrainState, metrics: Metrics
   ) -> None:
     del metrics
-    if number == self._last_step or number % self._eval_period == 0:
+    is_last = number == self._last_step
+    if self._evaluate and (is_last or number % self._eval_period == 0):
       self.save(number, state, evaluate=True)
-    elif number % self._checkpoint_period == 0:
+    elif is_last or number % self._checkpoint_period == 0:
       self.save(number, state)
 
   def save(

@@ -126,6 +126,11 @@ def macro_names() -> list[str]:
   )
 
 
+def macro_value(name: str) -> Any:
+  """What a macro is set to, not built."""
+  return gin_internals._CONFIG[(name, "gin.macro")].get("value")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
   """gin logs an error for each folder in which it does not find a file."""
@@ -141,13 +146,13 @@ def _quiet() -> Iterator[None]:
 def _checked(bindings: Sequence[str]) -> list[str]:
   for binding in bindings:
     name, equals, value = binding.partition("=")
-    if "@" in value or "%" in value:
-      continue  # A reference; only a whole config can tell what it names.
-    if not equals or not name.strip():
+    if not equals or not name.strip() or not value.strip():
       raise ValueError(
         f"--gin.{binding}: a binding is --gin.NAME=VALUE, such as"
         " --gin.BATCH_SIZE=256"
       )
+    if "@" in value or "%" in value:
+      continue  # A reference; only a whole config can tell what it names.
     try:
       gin_internals.parse_value(value.strip())
     except (SyntaxError, ValueError) as error:
@@ -174,15 +179,11 @@ def _refuse_strange_macros() -> None:
   missing = sorted(
     name
     for name in used
-    if name not in defined or _is_required(_macro_value(name))
+    if name not in defined or _is_required(macro_value(name))
   )
   if missing:
     flags = " ".join(f"--gin.{name}=…" for name in missing)
     raise ValueError(f"gin: {', '.join(missing)} must be set: {flags}")
-
-
-def _macro_value(name: str):
-  return gin_internals._CONFIG[(name, "gin.macro")].get("value")
 
 
 def _nearest(message: str) -> str:

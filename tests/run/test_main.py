@@ -1,0 +1,95 @@
+"""`gtr`: finds programs, helps quickly, tells mistakes in one line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gtr_jax.run import cli, main
+
+
+def test_help_lists_every_program(capsys):
+  assert main.main([]) == 0
+  shown = capsys.readouterr().out
+  assert all(name in shown for name in main.PROGRAMS)
+
+
+def test_an_unknown_program_gets_the_nearest(capsys):
+  assert main.main(["evalute"]) == 2
+  assert "did you mean evaluate?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(main.PROGRAMS))
+def test_every_program_helps_without_jax_or_tensorflow(name):
+  module = f"gtr_jax.run.{main.PROGRAMS[name][0]}"
+  code = (
+    "import sys\n"
+    f"import {module} as program\n"
+    "try: program.main(['--help'])\n"
+    "except SystemExit as end: assert end.code == 0\n"
+    "heavy = {'jax', 'numpy', 'tensorflow', 'gin', 'flax'} & set(sys.modules)\n"
+    "sys.exit(str(heavy) if heavy else 0)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  assert f"usage: gtr {name}" in done.stdout and not done.stderr
+
+
+def program(error=None):
+  def run(args):
+    if error:
+      raise error
+    return {"number": args.number}
+
+  def add_arguments(parser):
+    parser.add_argument("--number", type=int, default=1)
+
+  return lambda *argv: cli.run_program("test", "", add_arguments, run, argv)
+
+
+def test_json_is_the_last_line(capsys):
+  assert program()("--number=3", "--json") == 0
+  assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"number": 3}
+
+
+@pytest.mark.parametrize(
+  ("error", "status", "said"),
+  [
+    (ValueError("two\nlines"), 2, "gtr test: two lines\n"),
+    (
+      FileNotFoundError(2, "No such file", "x.jsonl"),
+      2,
+      "gtr test: x.jsonl: No such file\n",
+    ),
+    (
+      RuntimeError("broken"),
+      1,
+      "gtr test: internal error, RuntimeError: broken (--debug shows where)\n",
+    ),
+    (FloatingPointError("step 3: NaN"), 1, "gtr test: step 3: NaN\n"),
+    (
+      ValueError("mine\n  In call to configurable 'x' (<function>)"),
+      2,
+      "gtr test: mine\n",
+    ),
+  ],
+  ids=str,
+)
+def test_errors_are_one_line(capsys, error, status, said):
+  assert program(error)() == status
+  assert capsys.readouterr().err == said
+
+
+def test_debug_shows_where(capsys):
+  assert program(RuntimeError("broken"))("--debug") == 1
+  assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_is_one_line(capsys):
+  with pytest.raises(SystemExit) as caught:
+    program()("--nmber=3")
+  assert caught.value.code == 2
+  assert capsys.readouterr().err.count("\n") == 1

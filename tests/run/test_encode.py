@@ -192,6 +192,8 @@ def test_bad_lines(toy_model, tmp_path, gtr, line):
   assert (status, result["rows"], result["skipped"]) == (0, 2, 1)
   assert "skipped 1 lines" in error
   assert list(store.load(tmp_path / "s").documents.ids) == ["a", "7"]
+  status, _, error = gtr(*flags)
+  assert status == 2 and "was made without 1 bad lines" in error
 
 
 @pytest.mark.parametrize(

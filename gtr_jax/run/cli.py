@@ -49,7 +49,7 @@ def run_program(
   try:
     result = run(args)
   except KeyboardInterrupt:
-    print(f"gtr {name}: interrupted", file=sys.stderr)
+    print(f"gtr {name}: interrupted; the same command goes on", file=sys.stderr)
     return 130
   except Exception as error:
     if args.debug:

@@ -119,11 +119,13 @@ class _Train:
       "SEED": str(self._seed),
       **macros,
     }
-    _call(
+    result = _call(
       "train",
       f"--gin_file=experiments/{experiment}.gin",
       *(f"--gin.{macro}={value}" for macro, value in macros.items()),
     )
+    if result["stopped_by_signal"]:
+      raise KeyboardInterrupt
 
 
 def _call(program: str, *arguments: str) -> Mapping[str, Any]:

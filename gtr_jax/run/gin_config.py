@@ -24,6 +24,7 @@ CONFIG_ROOT = next(
   if path.is_dir() or path.parent == _PACKAGE.parent
 )
 _VALUE = "gtr_jax_value_of_macro"
+_MACRO = re.compile(r"%([A-Z]\w*)")
 _NO_PARAMETER = re.compile(
   r"Configurable '([^']*)' doesn't have a parameter named '([^']*)'"
 )
@@ -57,7 +58,7 @@ def parse(
       gin.add_config_file_search_path(path)
   try:
     with _quiet():
-      gin.parse_config_files_and_bindings(
+      parsed = gin.parse_config_files_and_bindings(
         list(files), _checked(bindings), finalize_config=False
       )
   except OSError as error:
@@ -75,7 +76,9 @@ def parse(
     raise ValueError(f"gin: {_line(error)}{_nearest(str(error))}") from error
   except ImportError as error:
     raise ValueError(f"gin: cannot import: {_line(error)}") from error
-  _refuse_strange_macros()
+  _refuse_strange_macros(
+    _named_in_files(parsed) | set(_MACRO.findall(" ".join(bindings)))
+  )
 
 
 def macro_of_file(path: pathlib.Path, name: str) -> Any:
@@ -163,12 +166,29 @@ def _checked(bindings: Sequence[str]) -> list[str]:
   return list(bindings)
 
 
-def _refuse_strange_macros() -> None:
-  """gin takes a misspelt macro in silence; here it is a mistake."""
+def _named_in_files(includes: Iterable[Any]) -> set[str]:
+  """Macros that files refer to, also where a later binding overrides that."""
+  named = set()
+  for file in includes:
+    for prefix in ("", *gin_internals._LOCATION_PREFIXES):
+      path = pathlib.Path(prefix, file.filename)
+      if path.is_file():
+        named |= set(_MACRO.findall(path.read_text()))
+        break
+    named |= _named_in_files(file.includes)
+  return named
+
+
+def _refuse_strange_macros(named: set[str]) -> None:
+  """gin takes a misspelt macro in silence; here it is a mistake.
+
+  Args:
+    named: macros that something refers to, in force or overridden.
+  """
   used = set(_references(list(gin_internals._CONFIG.values())))
   defined = macro_names()
   for name in defined:
-    if name not in used:
+    if name not in used | named:
       near = difflib.get_close_matches(name, sorted(used), 3, 0.5)
       hint = (
         f"; did you mean {' or '.join(near)}?"

@@ -74,7 +74,8 @@ def train(
     keep_checkpoints: how many to keep, besides the best.
 
   Returns:
-    model, step, loss, examples_per_second: what `gtr train --json` says.
+    model, step, loss, examples_per_second, stopped_by_signal: what `gtr train
+    --json` says.
 
   Raises:
     ValueError: for a mistake in the settings or in the data.
@@ -154,12 +155,14 @@ def train(
         asked_to_stop() or _is_over(keeper.progress, evaluation.patience, say)
       ),
     )
+    guard.flush()
     keeper.save(int(state.step), state)
   return {
     "model": str(directory),
     "step": int(state.step),
-    "loss": None if math.isnan(metrics_log.loss) else metrics_log.loss,
+    "loss": guard.loss,
     "examples_per_second": round(metrics_log.examples_per_second, 2),
+    "stopped_by_signal": asked_to_stop(),
   }
 
 

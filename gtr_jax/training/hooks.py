@@ -35,6 +35,7 @@ class FiniteGuard:
     describe: number of an update → which examples its batch held.
     last_good: the step of the newest checkpoint, or None.
     warn: where a warning goes.
+    loss: the last one looked at; None before the first.
   """
 
   def __init__(
@@ -47,6 +48,7 @@ class FiniteGuard:
     self._last_good = last_good
     self._warn = warn
     self._pending = collections.deque()
+    self.loss: float | None = None
     self._seen = 0
     self._tiny = 0
 
@@ -75,7 +77,8 @@ class FiniteGuard:
         f" {'none' if good is None else f'step {good}'}; lower LEARNING_RATE"
         " or look at these examples, then start again to go on from there"
       )
-    self._alarm(values["loss"])
+    self.loss = values["loss"]
+    self._alarm(self.loss)
 
   def _alarm(self, loss: float) -> None:
     if self._seen >= FIRST_STEPS:
@@ -117,7 +120,6 @@ class MetricsLog:
     self._learning_rate = learning_rate
     self._last = (first_step, time.monotonic())
     self.examples_per_second = 0.0
-    self.loss = math.nan
 
   def __call__(
     self, number: int, state: state_lib.TrainState, metrics: Metrics
@@ -129,7 +131,6 @@ class MetricsLog:
     last_number, last_time = self._last
     now = time.monotonic()
     self._last = (number, now)
-    self.loss = values["loss"]
     self.examples_per_second = (
       (number - last_number) * self._examples / max(now - last_time, 1e-9)
     )

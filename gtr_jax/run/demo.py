@@ -130,9 +130,21 @@ class _Train:
 
 def _call(program: str, *arguments: str) -> Mapping[str, Any]:
   """Runs a program in this process, as its command line would."""
-  print(f"\n$ gtr {program} {shlex.join(arguments)}", flush=True)
+  print(f"\n$ gtr {program} {_shell_line(arguments)}", flush=True)
   module = importlib.import_module(f"gtr_jax.run.{program}")
   return cli.call(program, module.add_arguments, module.run, arguments)
+
+
+def _shell_line(arguments: Sequence[str]) -> str:
+  """The arguments as a person types them: strings of gin in double quotes."""
+  words = []
+  for argument in arguments:
+    flag, equals, value = argument.partition("=")
+    if equals and value.startswith("'"):
+      words.append(f'{flag}="{value}"')
+    else:
+      words.append(shlex.quote(argument))
+  return " ".join(words)
 
 
 def _evaluate(

@@ -19,7 +19,7 @@ MEASURES = ("ndcg@10", "recall@100", "mrr@10")
 ROWS = ("bm25", "untrained", "stage1", "stage2")
 IN_DOMAIN, OUT_OF_DOMAIN = "python_docs_test", "python_docs_out_of_domain"
 LENGTHS = ["--query_length", "64", "--passage_length", "256"]
-EXAMPLE_QUERY = "split a string on white space"
+EXAMPLE_QUERY = "wait for a thread to finish"
 NUM_NEGATIVES = 4
 
 
@@ -39,7 +39,6 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   """Two stages of training, baselines, evaluation, export, a search."""
   start = time.monotonic()
   root = pathlib.Path(args.output_dir)
-  collections = root / "collections"
   _say("The embedded data: docstrings of this Python and of its packages.")
   _write_collections(root)
   results = {"bm25": _evaluate(root, ["--bm25"])}
@@ -81,8 +80,12 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     *("--output", str(root / "savedmodel"), "--overwrite", *LENGTHS),
   )
   store = str(root / "store")
-  corpus = str(collections / OUT_OF_DOMAIN / "corpus.jsonl")
-  _call("encode", "--model", model, "--input", corpus, "--output", store)
+  corpus = str(root / "train" / "corpus.jsonl")
+  _call(
+    "encode",
+    *("--model", model, "--input", corpus, "--output", store),
+    *("--passage_length", "128"),
+  )
   found = _call(
     "search",
     *("--model", model, "--store", store, "--query", EXAMPLE_QUERY),

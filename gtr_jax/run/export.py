@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     )
     advance(1)
   ties = (
-    f" (in {comparison.num_ties} readings equally likely ones, in another order)"
+    f" (but for {comparison.num_ties} ties of equally likely readings)"
     if comparison.num_ties
     else ""
   )

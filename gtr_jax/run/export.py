@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     )
     advance(1)
   ties = (
-    f" (but for {comparison.num_ties} ties of equally likely readings)"
+    f" (ties of equally likely readings: {comparison.num_ties})"
     if comparison.num_ties
     else ""
   )

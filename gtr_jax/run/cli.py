@@ -51,6 +51,8 @@ def run_program(
   except KeyboardInterrupt:
     print(f"gtr {name}: interrupted; the same command goes on", file=sys.stderr)
     return 130
+  except BrokenPipeError:
+    return reader_left()
   except Exception as error:
     if args.debug:
       traceback.print_exc()
@@ -60,6 +62,15 @@ def run_program(
   if args.json:
     print(json.dumps(dict(result), ensure_ascii=False), flush=True)
   return 0
+
+
+def reader_left() -> int:
+  """The exit status of a program whose output nobody reads, as `| head` does.
+
+  Standard output is pointed nowhere, so that its last flush does not complain.
+  """
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return 141  # 128 and SIGPIPE, as shells say it.
 
 
 def call(

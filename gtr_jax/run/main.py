@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import gtr_jax
+from gtr_jax.run import cli
 
 # Program: its module under gtr_jax.run, what it does.
 PROGRAMS = {
@@ -24,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs a program and returns its exit status."""
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help", "help"):
-    print(_help())
+    try:
+      print(_help(), flush=True)
+    except BrokenPipeError:
+      return cli.reader_left()
     return 0
   name, *rest = arguments
   if name in ("-V", "--version", "version"):

@@ -1,6 +1,7 @@
 """`gtr`: finds programs, helps quickly, tells mistakes in one line."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -93,3 +94,11 @@ def test_a_wrong_flag_is_one_line(capsys):
     program()("--nmber=3")
   assert caught.value.code == 2
   assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"]], ids=str)
+def test_a_reader_that_leaves_gets_no_traceback(words):
+  program = [sys.executable, "-m", "gtr_jax.run.main", *words]
+  line = f"{shlex.join(program)} | true"
+  done = subprocess.run(line, shell=True, capture_output=True, text=True)
+  assert not done.stderr

@@ -103,16 +103,19 @@ def macro_of_file(path: pathlib.Path, name: str) -> Any:
     AttributeError,
     ImportError,
   ) as error:
-    raise ValueError(f"{path}: {_line(error)}") from error
+    raise ValueError(f"{path}: {_line(_unwrapped(error))}") from error
 
 
 def call(function: Callable[..., Any]) -> Any:
   """Calls a function with the arguments that the config binds.
 
-  Raises:
-    ValueError: in one line, also where gin adds a page of context.
+  What it raises comes as it was raised, not in gin's wrapping.
   """
-  return gin.get_configurable(function)()
+  try:
+    return gin.get_configurable(function)()
+  except Exception as error:
+    original = _unwrapped(error)
+    raise original from original.__cause__
 
 
 def operative_config() -> str:
@@ -271,5 +274,19 @@ def _short_names() -> Iterator[str]:
     yield path.relative_to(CONFIG_ROOT).as_posix()
 
 
-def _line(error: Exception) -> str:
+def _unwrapped(error: BaseException) -> BaseException:
+  """What was raised within a configurable.
+
+  gin raises a copy of it with a page of context in the message and without
+  attributes, such as the name of the file that an OSError is about.
+  """
+  while (
+    getattr(type(error).__init__, "__module__", None) == "gin.utils"
+    and error.__context__ is not None
+  ):
+    error = error.__context__
+  return error
+
+
+def _line(error: BaseException) -> str:
   return " ".join(str(error).split())

@@ -44,12 +44,13 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     raise ValueError(
       "--gin_file is missing, such as --gin_file=experiments/demo_stage1.gin"
     )
-  from gtr_jax.run import gin_config, trainer
+  from gtr_jax.run import gin_config, gin_types, trainer
 
   bindings = list(args.gin_bindings)
   if args.on_bad_line:
     bindings.append(f"ON_BAD_LINE={args.on_bad_line!r}")
   gin_config.parse(args.gin_file, bindings, args.gin_search_paths.split(","))
+  gin_types.check()
   result = gin_config.call(trainer.train)
   print(
     f"{result['model']}: step {result['step']:,}"

@@ -1,8 +1,11 @@
 """gin files in T5X's style, and all that gin would take in silence."""
 
+import gin
+import numpy as np
 import pytest
 
 from gtr_jax.run import cli, gin_config
+from gtr_jax.training import schedules
 
 EXPERIMENTS = sorted((gin_config.CONFIG_ROOT / "experiments").glob("*.gin"))
 # Promised for every training experiment.
@@ -134,3 +137,30 @@ def test_a_macro_of_a_file_is_built(tmp_path):
   assert gin_config.macro_of_file(path, "MODEL").value == 0.5
   with pytest.raises(ValueError, match="sets no OTHER"):
     gin_config.macro_of_file(path, "OTHER")
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "rsqrt"])
+def test_macros_reach_every_schedule_that_ends(name):
+  gin_config.parse(
+    ["experiments/demo_stage1.gin"],
+    [
+      "MODEL_DIR='x'",
+      f"SCHEDULE=@schedules.{name}()",
+      *("LEARNING_RATE=0.5", "WARMUP_STEPS=10"),
+      *("INITIAL_STEP=1000", "TRAIN_STEPS=1100"),
+    ],
+  )
+  schedule = gin_config.call(getattr(schedules, name))
+  np.testing.assert_allclose(schedule(1010), 0.5)
+  assert 0 < schedule(1099) < 0.5
+  assert schedule(1100) == 0
+
+
+def test_an_error_of_the_system_keeps_the_name_of_its_file(tmp_path):
+  def open_missing():
+    (tmp_path / "missing").read_text()
+
+  gin_config.parse(["experiments/demo_stage1.gin"], ["MODEL_DIR='x'"])
+  with pytest.raises(FileNotFoundError) as caught:
+    gin_config.call(gin.external_configurable(open_missing))
+  assert caught.value.filename == str(tmp_path / "missing")

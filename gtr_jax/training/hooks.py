@@ -23,11 +23,14 @@ LAG_STEPS = 2
 # nothing to tell apart.
 SUSPICIOUS_LOSS = 1e-3
 FIRST_STEPS = 10
+WATCHED = ("loss", "grad_norm", "param_norm")
 
 
 class FiniteGuard:
-  """Stops a run at the first loss or gradient that is not a number.
+  """Stops a run at the first loss, gradient or update that is not finite.
 
+  The norm of the new parameters is among what it looks at: an update may spoil
+  them while the loss and the gradient, which the old ones gave, are still fine.
   Looks at metrics `LAG_STEPS` updates late, so that no update waits for the
   host; `flush` looks at all that are left, and must be called before saving.
 
@@ -56,7 +59,7 @@ class FiniteGuard:
     self, number: int, state: state_lib.TrainState, metrics: Metrics
   ) -> None:
     del state
-    watched = {name: metrics[name] for name in ("loss", "grad_norm")}
+    watched = {name: metrics[name] for name in WATCHED}
     self._pending.append((number, watched))
     if len(self._pending) > LAG_STEPS:
       self._look(*self._pending.popleft())
@@ -118,31 +121,39 @@ class MetricsLog:
     self._period = period
     self._examples = examples
     self._learning_rate = learning_rate
-    self._last = (first_step, time.monotonic())
-    self.examples_per_second = 0.0
+    self._start = self._last = (first_step, time.monotonic())
+    self._number = first_step
+    self._rate: float | None = None
 
   def __call__(
     self, number: int, state: state_lib.TrainState, metrics: Metrics
   ) -> None:
     del state
+    self._number = number
     if number % self._period:
       return
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    last_number, last_time = self._last
-    now = time.monotonic()
-    self._last = (number, now)
-    self.examples_per_second = (
-      (number - last_number) * self._examples / max(now - last_time, 1e-9)
-    )
+    rate = self._rate = self._rate_since(self._last)
+    self._last = (number, time.monotonic())
     self._write(
       number,
       "train",
       {
         **values,
         "learning_rate": float(self._learning_rate(number - 1)),
-        "examples_per_second": self.examples_per_second,
+        "examples_per_second": rate,
       },
     )
+
+  @property
+  def examples_per_second(self) -> float:
+    """Between the last two lines; of the whole run if it wrote no line."""
+    return self._rate_since(self._start) if self._rate is None else self._rate
+
+  def _rate_since(self, then: tuple[int, float]) -> float:
+    number, seconds = then
+    passed = max(time.monotonic() - seconds, 1e-9)
+    return (self._number - number) * self._examples / passed
 
 
 @dataclasses.dataclass

@@ -35,7 +35,7 @@ def train_step(
     "loss": loss,
     **metrics,
     "grad_norm": optax.tree.norm(grads),
-    "param_norm": optax.tree.norm(state.params),
+    "param_norm": optax.tree.norm(params),
   }
   return state.replace(
     step=state.step + 1, params=params, opt_state=opt_state

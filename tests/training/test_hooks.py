@@ -7,8 +7,9 @@ import pytest
 from gtr_jax.training import hooks
 
 
-def metrics(loss=1.0, grad_norm=1.0):
-  return {"loss": jnp.float32(loss), "grad_norm": jnp.float32(grad_norm)}
+def metrics(loss=1.0, grad_norm=1.0, param_norm=1.0):
+  values = {"loss": loss, "grad_norm": grad_norm, "param_norm": param_norm}
+  return {name: jnp.float32(value) for name, value in values.items()}
 
 
 def make_guard(warnings=None):
@@ -20,7 +21,14 @@ def make_guard(warnings=None):
 
 
 @pytest.mark.parametrize(
-  "bad", [{"loss": np.nan}, {"loss": np.inf}, {"grad_norm": np.nan}], ids=str
+  "bad",
+  [
+    {"loss": np.nan},
+    {"loss": np.inf},
+    {"grad_norm": np.nan},
+    {"param_norm": np.inf},
+  ],
+  ids=str,
 )
 def test_the_first_bad_step_is_named(bad):
   guard = make_guard()
@@ -82,3 +90,17 @@ def test_log_writes_every_period_with_rate_and_numbers_of_that_step():
   # Update 4 used the rate of step 3: the first update is that of step 0.
   np.testing.assert_allclose(values["learning_rate"], 0.3)
   assert values["examples_per_second"] > 0
+
+
+def test_a_run_too_short_for_a_line_has_a_rate():
+  log = hooks.MetricsLog(
+    lambda *record: None,
+    period=100,
+    examples=8,
+    first_step=0,
+    learning_rate=lambda step: 0.1,
+  )
+  assert log.examples_per_second == 0.0
+  for number in (1, 2):
+    log(number, None, metrics())
+  assert log.examples_per_second > 0

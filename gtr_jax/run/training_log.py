@@ -105,5 +105,5 @@ def _cut(path: pathlib.Path, last_step: int) -> None:
 def _is_up_to(line: str, last_step: int) -> bool:
   try:
     return line.endswith("\n") and json.loads(line)["step"] <= last_step
-  except (ValueError, KeyError):
+  except (ValueError, KeyError, TypeError):
     return False  # The line at which a run was killed.

@@ -93,9 +93,14 @@ class Checkpoints:
       raise ValueError(
         f"{self.directory}/{step}: cannot go on from this checkpoint: "
         f"{_first_line(error)}; was it made by another model or optimizer?"
-        " Choose another MODEL_DIR, or the settings that made it"
+        " Choose another MODEL_DIR, or the settings that made it; if the"
+        f" folder is damaged, delete it{self._before(step)}"
       ) from error
     return restored["params"], restored["trainer"], restored["progress"]
+
+  def _before(self, step: int) -> str:
+    earlier = [other for other in self.steps() if other < step]
+    return f" to go on from step {earlier[-1]}" if earlier else ""
 
   def steps(self) -> list[int]:
     """Steps that are whole, in order."""

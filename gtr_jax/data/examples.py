@@ -105,6 +105,11 @@ def open_store(
   return store, source.tokenizer
 
 
+def brings_vocabulary(task: str) -> bool:
+  """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
+  return task not in _BUILT_IN and not _is_path(task)
+
+
 def tower_lengths(lengths: Mapping[str, int]) -> dict[TowerName, int]:
   """Lengths by tower, from ours or T5X's names of them."""
   if set(lengths) not in ({"query", "passage"}, {"inputs", "targets"}):

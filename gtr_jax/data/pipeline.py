@@ -180,6 +180,11 @@ def _check(batches: PairBatches) -> None:
       f"the data has {len(store)} pairs, fewer than one batch of {size}: set"
       f" BATCH_SIZE to {len(store)} or less"
     )
+  if batches.num_negatives < 0:
+    raise ValueError(
+      f"{batches.num_negatives} negatives a query were asked for: set"
+      " NUM_NEGATIVES to 0 or more"
+    )
   if batches.num_negatives > 0 and not store.statistics.max_negatives:
     raise ValueError(
       f"{batches.num_negatives} negatives a query were asked for, the data has"

@@ -49,6 +49,10 @@ class Contrastive:
         f"LABEL_SMOOTHING is {self.label_smoothing}; it must be at least 0"
         " and less than 1"
       )
+    if self.num_chunks < 1:
+      raise ValueError(
+        f"NUM_CHUNKS is {self.num_chunks}; it must be at least 1"
+      )
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Parameters in boxes that carry their logical axis names."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 
 from gtr_jax.data import python_docs, vocabulary
-from gtr_jax.evaluation import beir, evaluate
+from gtr_jax.evaluation import beir, evaluate, measures
 from gtr_jax.models import dual_encoder
 from gtr_jax.run import model_directory
 from gtr_jax.training import hooks
@@ -43,6 +43,22 @@ class Evaluation:
   def __post_init__(self):
     if self.period < 1:
       raise ValueError(f"EVAL_PERIOD is {self.period}; it must be at least 1")
+    if self.measure not in measures.NAMES:
+      raise ValueError(
+        f"the measure of the best checkpoint is {self.measure!r}; it must be"
+        f" one of {', '.join(measures.NAMES)}"
+      )
+    if self.patience is None:
+      return
+    if self.patience < 1:
+      raise ValueError(
+        f"EARLY_STOPPING is {self.patience}; it must be at least 1, or None"
+      )
+    if self.data is None:
+      raise ValueError(
+        f"EARLY_STOPPING is {self.patience} and EVAL_DATA None, so that nothing"
+        " would ever stop the run; set EVAL_DATA, or EARLY_STOPPING to None"
+      )
 
   def open(
     self,
@@ -72,11 +88,11 @@ class Evaluation:
       mesh,
     )
 
-    def measures(params) -> dict[str, float]:
+    def measured(params) -> dict[str, float]:
       trained = dataclasses.replace(encoder, params=params)
       return evaluate.evaluate(trained, collection).means
 
-    return measures
+    return measured
 
 
 def _write_embedded(

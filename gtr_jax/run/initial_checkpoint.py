@@ -1,22 +1,28 @@
 """The parameters that a stage starts from: another stage's, or T5X's."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gtr_jax.checkpoints import manager, names, t5x
-from gtr_jax.run import model_directory
+from gtr_jax.data import examples
+from gtr_jax.run import model_directory, training_data
 from gtr_jax.types import Params
+
+# The towers of a model with two, and what each of them is made of.
+_SIDES = ("query_encoder", "passage_encoder")
+_OF_A_TOWER = {"token_embedder", "encoder", "projection_layer", "pooling_fn"}
 
 
 def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
   """`params`, with every array replaced that the checkpoint holds.
 
   Args:
-    path: a model directory (its best step), or a T5X checkpoint.
+    path: a model directory (its best step), or a T5X checkpoint.  One tower
+      serves both where the model has separate ones.
     params: initialised, on the mesh; what the checkpoint lacks, such as the
       projection in a T5 checkpoint, stays as it is and is reported.
     say: takes lines for the user.
@@ -24,8 +30,8 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
   Raises:
     ValueError: if arrays have another shape, or none fits.
   """
-  found = names.flatten(_read(path))
   expected = names.flatten(params)
+  found = _for_towers(names.flatten(_read(path)), expected)
   try:
     differences = names.compare(expected, found)
   except ValueError as error:
@@ -53,6 +59,27 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
   )
 
 
+def check_vocabulary(path: str, data: training_data.TrainingData) -> None:
+  """Refuses token embeddings whose pieces nobody named.
+
+  A vocabulary trained on the data would give each of them to another piece.
+
+  Raises:
+    ValueError: if neither the checkpoint, nor the task, nor VOCABULARY says
+      what the rows of the token table stand for.
+  """
+  known = (
+    data.vocabulary is not None
+    or inherited_vocabulary(path) is not None
+    or examples.brings_vocabulary(data.task)
+  )
+  if not known and (pathlib.Path(path).is_dir() or "://" in path):
+    raise ValueError(
+      f"INITIAL_CHECKPOINT_PATH {path}: has no vocabulary with it; set"
+      " VOCABULARY to the SentencePiece model that it was trained with"
+    )
+
+
 def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
   """The vocabulary folder of the model directory that a stage starts from."""
   folder = pathlib.Path(path) / model_directory.VOCABULARY if path else None
@@ -63,6 +90,21 @@ def _read(path: str) -> Any:
   if manager.available_steps(path):
     return manager.read_params(path, manager.best_step(path))
   return t5x.read_t5x(path, with_optimizer_state=False).params
+
+
+def _for_towers(
+  found: Mapping[str, Any], expected: Mapping[str, Any]
+) -> Mapping[str, Any]:
+  """Both towers of a model with two start from a checkpoint that has one."""
+  if _has_two(found) or not _has_two(expected):
+    return found
+  towers = [name for name in found if name.split("/")[0] in _OF_A_TOWER]
+  copies = {f"{side}/{name}": found[name] for side in _SIDES for name in towers}
+  return {**{k: v for k, v in found.items() if k not in towers}, **copies}
+
+
+def _has_two(arrays: Mapping[str, Any]) -> bool:
+  return any(name.startswith(f"{_SIDES[1]}/") for name in arrays)
 
 
 def _like(value: Any, leaf: jax.Array) -> jax.Array:

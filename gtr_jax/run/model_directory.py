@@ -4,10 +4,13 @@ config.gin (the operative config), checkpoints/<step>/, vocabulary/; beside
 them metrics.jsonl, tensorboard/ and examples/.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +27,7 @@ from gtr_jax.types import Params
 
 CONFIG_FILE = "config.gin"
 VOCABULARY = "vocabulary"
+LOCK_FILE = ".lock"
 # GTR's lengths in evaluation (Ni et al., 2021, §4.2).
 QUERY_LENGTH = 64
 PASSAGE_LENGTH = 512
@@ -142,6 +146,29 @@ def make_encoder(
     vocab_size=model.query_encoder.vocab_size,
     checkpoint_hash=checkpoint_hash,
   )
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+  """Keeps other processes of this machine from training in the directory.
+
+  A second one would take the first one's half-written checkpoints for those of
+  a killed run and remove them.
+
+  Raises:
+    ValueError: if another process is at work in the directory.
+  """
+  with (directory / LOCK_FILE).open("w") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise ValueError(
+        f"{directory}: another process trains in it; wait until it has ended,"
+        " or choose another MODEL_DIR"
+      ) from None
+    except OSError:
+      pass  # Some network file systems have no locks.
+    yield
 
 
 def write_config(directory: pathlib.Path, text: str) -> None:

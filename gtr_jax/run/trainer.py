@@ -90,17 +90,21 @@ def train(
   mesh = _mesh(model_parallel, data.batch_size)
   directory = pathlib.Path(model_dir)
   directory.mkdir(parents=True, exist_ok=True)
-  batches, tokenizer = data.open(
-    directory,
-    seed,
-    initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
-    say,
-  )
-  init = state_lib.make_init(
-    objective, optimizer, batches.batch_at(0), initial_step
-  )
-  state, layout = state_lib.create(init, seed, mesh)
   with contextlib.ExitStack() as stack:
+    if jax.process_index() == 0:
+      stack.enter_context(model_directory.locked(directory))
+    if initial_checkpoint_path and not manager.available_steps(directory):
+      initial_checkpoint.check_vocabulary(initial_checkpoint_path, data)
+    batches, tokenizer = data.open(
+      directory,
+      seed,
+      initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
+      say,
+    )
+    init = state_lib.make_init(
+      objective, optimizer, batches.batch_at(0), initial_step
+    )
+    state, layout = state_lib.create(init, seed, mesh)
     checkpoints = stack.enter_context(
       contextlib.closing(
         manager.open_checkpoints(
@@ -112,6 +116,7 @@ def train(
       checkpoints, state, batches, initial_checkpoint_path, say
     )
     first_step = int(state.step)
+    vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
     model_directory.write_config(directory, gin_config.operative_config())
     evaluate = evaluation.open(directory, model, tokenizer, mesh, say)
     say(_summary(state, batches, tokenizer, mesh, train_steps))

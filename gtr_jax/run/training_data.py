@@ -45,7 +45,10 @@ class TrainingData:
     inherited: pathlib.Path | None,
     say: Callable[[str], None],
   ) -> tuple[pipeline.PairBatches, vocabulary_lib.Tokenizer]:
-    """Batches of this process, and the tokenizer, kept in the directory.
+    """Batches of this process, and the tokenizer.
+
+    Examples are kept in the directory; the tokenizer is the caller's to save,
+    once it is known that the run may go on there.
 
     Args:
       directory: the model directory.
@@ -73,7 +76,6 @@ class TrainingData:
         f"the vocabulary has {tokenizer.vocab_size} pieces, the model"
         f" {self.vocab_size} rows; set NUM_EMBEDDINGS to at least as many"
       )
-    vocabulary_lib.save(tokenizer, directory / model_directory.VOCABULARY)
     batches = pipeline.PairBatches(
       store,
       batch_size=self.batch_size,
@@ -89,7 +91,9 @@ class TrainingData:
   ) -> vocabulary_lib.Tokenizer | None:
     """The one asked for, checked against the one trained with so far."""
     own = directory / model_directory.VOCABULARY
-    before = vocabulary_lib.load_directory(own) if own.is_dir() else None
+    # Without the settings, which come last, a save was cut short.
+    is_whole = (own / vocabulary_lib.SETTINGS_FILE).is_file()
+    before = vocabulary_lib.load_directory(own) if is_whole else None
     if self.vocabulary is None:
       if before is None and inherited is not None:
         before = vocabulary_lib.load_directory(inherited)

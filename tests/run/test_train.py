@@ -285,6 +285,12 @@ def test_early_stopping(data, tmp_path, capsys):
     ({"t5_encoder.T5Encodr.num_layers": 3}, "T5Encoder"),
     ({"SCHEDULE": "@schedules.linnear()"}, "schedules.linear"),
     ({"MODEL_PARALLEL": 3}, "MODEL_PARALLEL is 3"),
+    ({"NUM_CHUNKS": 0, "EVAL_DATA": None}, "NUM_CHUNKS is 0"),
+    ({"NUM_NEGATIVES": -1}, "NUM_NEGATIVES to 0 or more"),
+    ({"EARLY_STOPPING": 1}, "EVAL_DATA None"),
+    ({"EARLY_STOPPING": 0}, "EARLY_STOPPING is 0"),
+    ({"evaluation_during_training.Evaluation.measure": '"mrr"'}, "mrr@10"),
+    ({"NUM_LAYERS": '"two"'}, "NUM_LAYERS is 'two'"),
   ],
   ids=str,
 )
@@ -314,6 +320,37 @@ def test_bad_lines_stop_or_are_counted(data, tmp_path, capsys):
   assert f"{bad}:25: " in capsys.readouterr().err
   assert train.main([*argv, "--on_bad_line=skip"]) == 0
   assert "skipped 2 of 26 lines" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_directory_is_said(data, tmp_path, capsys):
+  path = tmp_path / "file"
+  path.write_text("")
+  assert train.main(arguments(data, path, EVAL_DATA=None)) == 2
+  assert capsys.readouterr().err == f"gtr train: {path}: File exists\n"
+
+
+def test_two_runs_in_one_directory_are_refused(data, tmp_path, capsys):
+  with model_directory.locked(tmp_path):
+    assert train.main(arguments(data, tmp_path, EVAL_DATA=None)) == 2
+  assert "another process trains in it" in capsys.readouterr().err
+  assert not (tmp_path / "vocabulary").exists()
+
+
+def test_a_refused_run_leaves_the_vocabulary_alone(data, short, capsys):
+  settings = short / "vocabulary" / "tokenizer.json"
+  before = settings.read_text()
+  argv = arguments(data, short, QUERY_PROMPT='"query: "', EVAL_DATA=None)
+  assert train.main(argv) == 2
+  assert "another MODEL_DIR" in capsys.readouterr().err
+  assert settings.read_text() == before
+
+
+def test_a_vocabulary_whose_saving_was_cut_short_is_saved_again(data, tmp_path):
+  (tmp_path / "vocabulary").mkdir()
+  (tmp_path / "vocabulary" / "sentencepiece.model").write_bytes(b"half")
+  macros = {"TRAIN_STEPS": 0, "EVAL_DATA": None}
+  assert train.main(arguments(data, tmp_path, **macros)) == 0
+  assert model_directory.load(tmp_path).tokenizer is not None
 
 
 def test_another_model_in_the_same_directory_is_refused(data, short, capsys):

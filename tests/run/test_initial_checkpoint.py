@@ -1,0 +1,81 @@
+"""Where a stage's parameters come from, and what is refused."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtr_jax.checkpoints import manager
+from gtr_jax.run import initial_checkpoint, training_data
+
+ONE_TOWER = {
+  "encoder": {"encoder_norm": {"scale": jnp.full((3,), 2.0)}},
+  "projection_layer": {"kernel": jnp.full((3, 4), 5.0)},
+  "temperature": {"logit": jnp.float32(7.0)},
+}
+DATA = training_data.TrainingData("pairs.jsonl", {}, 8, 0, 300)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+  checkpoints = manager.open_checkpoints(tmp_path)
+  checkpoints.save(3, ONE_TOWER)
+  checkpoints.close()
+  return tmp_path
+
+
+def zeros(tree):
+  if isinstance(tree, dict):
+    return {name: zeros(value) for name, value in tree.items()}
+  return jnp.zeros_like(tree)
+
+
+def test_one_tower_starts_both_of_a_model_with_two(checkpoint):
+  tower = {k: v for k, v in ONE_TOWER.items() if k != "temperature"}
+  params = zeros(
+    {
+      "query_encoder": tower,
+      "passage_encoder": tower,
+      "temperature": ONE_TOWER["temperature"],
+    }
+  )
+  said = []
+  loaded = initial_checkpoint.load(str(checkpoint), params, said.append)
+  for side in ("query_encoder", "passage_encoder"):
+    scale = loaded[side]["encoder"]["encoder_norm"]["scale"]
+    np.testing.assert_array_equal(scale, [2.0, 2.0, 2.0])
+    kernel = loaded[side]["projection_layer"]["kernel"]
+    np.testing.assert_array_equal(kernel, np.full((3, 4), 5.0))
+  assert float(loaded["temperature"]["logit"]) == 7.0
+  assert not said
+
+
+def test_what_the_checkpoint_lacks_stays_and_is_said(checkpoint):
+  params = zeros(ONE_TOWER) | {"other": {"scale": jnp.ones(2)}}
+  said = []
+  loaded = initial_checkpoint.load(str(checkpoint), params, said.append)
+  np.testing.assert_array_equal(loaded["other"]["scale"], [1.0, 1.0])
+  assert len(said) == 1 and "other/scale" in said[0]
+
+
+def test_embeddings_of_unknown_pieces_are_refused(checkpoint):
+  with pytest.raises(ValueError, match="set VOCABULARY"):
+    initial_checkpoint.check_vocabulary(str(checkpoint), DATA)
+
+
+@pytest.mark.parametrize(
+  "data",
+  [
+    dataclasses.replace(DATA, vocabulary="spiece.model"),
+    dataclasses.replace(DATA, task="a_seqio_task"),
+  ],
+  ids=["named", "the task's"],
+)
+def test_embeddings_of_known_pieces_are_taken(checkpoint, data):
+  initial_checkpoint.check_vocabulary(str(checkpoint), data)
+
+
+def test_a_stages_own_vocabulary_is_known(checkpoint):
+  (checkpoint / "vocabulary").mkdir()
+  initial_checkpoint.check_vocabulary(str(checkpoint), DATA)

@@ -1,6 +1,7 @@
 """What all programs share: arguments, the JSON line, errors, exit status."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 # gin appends pages about who called whom to every message.
 _GIN_CONTEXT = "\n  In call to configurable"
+# What the disk refuses, often without the name of a file.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 Run = Callable[[argparse.Namespace], Mapping[str, Any]]
 
 
@@ -41,8 +44,9 @@ def run_program(
   """Parses `argv`, runs the program, and returns its exit status.
 
   Returns:
-    0 on success; 2 on the user's mistake (a ValueError or an OSError that
-    names a file), told in one line on standard error; 1 on any other failure.
+    0 on success; 2 on the user's mistake (a ValueError, or an OSError that
+    names a file or tells of a full disk), told in one line on standard error;
+    1 on any other failure.
   """
   args = _parser(name, description, add_arguments).parse_args(argv)
   quiet_libraries()
@@ -120,13 +124,16 @@ def _parser(
 
 def _is_users(error: Exception) -> bool:
   return isinstance(error, ValueError) or (
-    isinstance(error, OSError) and error.filename is not None
+    isinstance(error, OSError)
+    and (error.filename is not None or error.errno in _OF_THE_DISK)
   )
 
 
 def _one_line(error: Exception) -> str:
   if isinstance(error, OSError) and error.filename is not None:
     return f"{error.filename}: {error.strerror}"
+  if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+    return f"{error.strerror}; make room, then the same command goes on"
   text = str(error).partition(_GIN_CONTEXT)[0]
   text = " ".join(text.split()) or type(error).__name__
   if _is_users(error) or isinstance(error, FloatingPointError):

@@ -70,6 +70,12 @@ def test_json_is_the_last_line(capsys):
       1,
       "gtr test: internal error, RuntimeError: broken (--debug shows where)\n",
     ),
+    (
+      OSError(28, "No space left on device"),
+      2,
+      "gtr test: No space left on device; make room, then the same command goes"
+      " on\n",
+    ),
     (FloatingPointError("step 3: NaN"), 1, "gtr test: step 3: NaN\n"),
     (
       ValueError("mine\n  In call to configurable 'x' (<function>)"),

@@ -11,7 +11,7 @@ import json
 import operator
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import orbax.checkpoint as ocp
@@ -190,17 +190,17 @@ def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   # The handler alone: a checkpointer warns of the file that the step holds
   # for all of its items and each item lacks.
-  handler = ocp.StandardCheckpointHandler()
+  handler = cast(Any, ocp.StandardCheckpointHandler())
+  item: Any = directory / "params"  # Orbax's types want a path of its own.
+  metadata: Any = handler.metadata
   try:
     target = jax.tree.map(
       lambda leaf: jax.ShapeDtypeStruct(
         leaf.shape, leaf.dtype, sharding=device
       ),
-      dict(handler.metadata(directory / "params")),
+      dict(metadata(item)),
     )
-    return handler.restore(
-      directory / "params", args=ocp.args.StandardRestore(target)
-    )
+    return handler.restore(item, args=ocp.args.StandardRestore(target))
   except (ValueError, KeyError, TypeError, OSError) as error:
     raise ValueError(
       f"{directory}: cannot be read whole: {_first_line(error)}; use another"

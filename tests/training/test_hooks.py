@@ -1,10 +1,14 @@
 """Watching, logging, evaluating, saving: with hand-made numbers."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gtr_jax.training import hooks
+
+STATE: Any = None  # These hooks do not look at it.
 
 
 def metrics(loss=1.0, grad_norm=1.0, param_norm=1.0):
@@ -32,11 +36,11 @@ def make_guard(warnings=None):
 )
 def test_the_first_bad_step_is_named(bad):
   guard = make_guard()
-  guard(1, None, metrics())
-  guard(2, None, metrics(**bad))
-  guard(3, None, metrics(np.nan))
+  guard(1, STATE, metrics())
+  guard(2, STATE, metrics(**bad))
+  guard(3, STATE, metrics(np.nan))
   with pytest.raises(FloatingPointError) as caught:
-    guard(4, None, metrics(np.nan))
+    guard(4, STATE, metrics(np.nan))
   text = str(caught.value)
   assert text.startswith("step 2: ")
   assert "the batch of step 2" in text and "checkpoint: step 3" in text
@@ -44,7 +48,7 @@ def test_the_first_bad_step_is_named(bad):
 
 def test_nothing_is_saved_after_a_bad_step():
   guard = make_guard()
-  guard(1, None, metrics(np.nan))
+  guard(1, STATE, metrics(np.nan))
   with pytest.raises(FloatingPointError, match="step 1"):
     guard.flush()
 
@@ -56,7 +60,7 @@ def test_a_loss_of_nothing_from_the_start_raises_the_alarm(
   warnings = []
   guard = make_guard(warnings)
   for number in range(1, 40):
-    guard(number, None, metrics(losses))
+    guard(number, STATE, metrics(losses))
   guard.flush()
   assert len(warnings) == num_warnings
 
@@ -65,7 +69,7 @@ def test_a_loss_that_falls_to_nothing_later_is_fine():
   warnings = []
   guard = make_guard(warnings)
   for number in range(1, 40):
-    guard(number, None, metrics(1.0 if number < 3 else 0.0))
+    guard(number, STATE, metrics(1.0 if number < 3 else 0.0))
   guard.flush()
   assert not warnings
 
@@ -80,7 +84,7 @@ def test_log_writes_every_period_with_rate_and_numbers_of_that_step():
     learning_rate=lambda step: 0.1 * step,
   )
   for number in range(1, 6):
-    log(number, None, metrics(loss=number))
+    log(number, STATE, metrics(loss=number))
   assert [(number, kind) for number, kind, _ in written] == [
     (2, "train"),
     (4, "train"),
@@ -102,5 +106,5 @@ def test_a_run_too_short_for_a_line_has_a_rate():
   )
   assert log.examples_per_second == 0.0
   for number in (1, 2):
-    log(number, None, metrics())
+    log(number, STATE, metrics())
   assert log.examples_per_second > 0

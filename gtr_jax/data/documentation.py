@@ -1,6 +1,5 @@
 """Docstrings as a retrieval task: the summary asks, the body answers."""
 
-import json
 from collections import Counter
 from collections.abc import Collection as Container
 from collections.abc import Iterable, Iterator
@@ -8,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-from gtr_jax.data import overlap, prose, whole_files
+from gtr_jax.data import overlap, prose
 from gtr_jax.data.docstrings import Definition
+from gtr_jax.files import json_lines, whole
 
 MIN_SUMMARY_WORDS = 3
 MIN_BODY_WORDS = overlap.RUN_WORDS
@@ -131,10 +131,7 @@ def write(collection: Collection, directory: Path, split: str) -> None:
     for query_id, document_ids in collection.relevant.items()
     for document_id in document_ids
   ]
-  _write_lines(directory / "corpus.jsonl", map(json.dumps, corpus))
-  _write_lines(directory / "queries.jsonl", map(json.dumps, queries))
-  _write_lines(directory / "qrels" / f"{split}.tsv", judgements)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-  whole_files.write(path, "".join(f"{line}\n" for line in lines).encode())
+  json_lines.write(directory / "corpus.jsonl", corpus)
+  json_lines.write(directory / "queries.jsonl", queries)
+  qrels = "".join(f"{line}\n" for line in judgements)
+  whole.write(directory / "qrels" / f"{split}.tsv", qrels.encode())

@@ -26,6 +26,7 @@ from gtr_jax.data import (
   vocabulary,
 )
 from gtr_jax.data.pair import Pair
+from gtr_jax.files import lines
 from gtr_jax.types import TowerName
 
 Progress = Callable[[int], None]
@@ -45,8 +46,8 @@ def open_store(
   directory: pathlib.Path,
   query_prompt: str = "",
   passage_prompt: str = "",
-  on_bad_line: sources.OnBadLine = "error",
-  report: sources.Report | None = None,
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
   progress: Progress | None = None,
 ) -> tuple[token_store.TokenStore, vocabulary.Tokenizer]:
   """The tokenised examples of a task, and what tokenised them.
@@ -69,7 +70,7 @@ def open_store(
   Raises:
     ValueError: no such task, bad data, or lengths with other keys.
   """
-  sources.check_mode(on_bad_line)
+  lines.check_mode(on_bad_line)
   directory = pathlib.Path(directory)
   towers = tower_lengths(lengths)
   text_source = _text_source(task, on_bad_line)
@@ -101,7 +102,7 @@ def open_store(
     notes=notes,
   )
   for note in store.notes:
-    (report or sources.to_standard_error)(note)
+    (report or lines.to_standard_error)(note)
   return store, source.tokenizer
 
 
@@ -133,7 +134,7 @@ class _TextSource:
   """Pairs of text, and what tells one state of them from another."""
 
   facts: Mapping[str, Any]
-  pairs: Callable[[sources.Report], Iterator[Pair]]
+  pairs: Callable[[lines.Report], Iterator[Pair]]
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,10 @@ class _TokenSource:
 
   facts: Mapping[str, Any]
   tokenizer: vocabulary.Tokenizer
-  chunks: Callable[[sources.Report], Iterator[tokenization.TokenChunk]]
+  chunks: Callable[[lines.Report], Iterator[tokenization.TokenChunk]]
 
 
-def _text_source(
-  task: str, on_bad_line: sources.OnBadLine
-) -> _TextSource | None:
+def _text_source(task: str, on_bad_line: lines.OnBadLine) -> _TextSource | None:
   """Where the pairs of text are; None if the task is one of SeqIO's."""
   if task in _BUILT_IN:
     # Small, slow to make, and read twice where a vocabulary is trained.
@@ -227,7 +226,7 @@ def _registered_source(
   task: str,
   towers: Mapping[TowerName, int],
   tokenizer: vocabulary.Tokenizer | None,
-  on_bad_line: sources.OnBadLine,
+  on_bad_line: lines.OnBadLine,
 ) -> _TokenSource:
   from gtr_jax.data import tasks_reader
 

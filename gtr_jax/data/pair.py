@@ -13,9 +13,11 @@ An id is a string or a whole number.  An optional field may be null.  Other
 fields are ignored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from gtr_jax.files import fields
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,12 @@ class Pair:
   negative_ids: tuple[str, ...] | None = None
 
 
-def parse_pair(record: Any) -> Pair:
-  """The pair of one decoded JSON line.
+def parse_pair(record: Mapping[str, Any]) -> Pair:
+  """The pair of one JSON object.
 
   Raises:
     ValueError: what is wrong with the record, without file and line.
   """
-  if not isinstance(record, Mapping):
-    raise ValueError(
-      f"got {_kind(record)} where a JSON object was due: write one"
-      ' {"query": ..., "positive": ...} a line'
-    )
   (query,) = _texts(record, ("query",), many=False, due=True)
   positives = _texts(record, ("positive", "positives"), many=True, due=True)
   negatives = _texts(record, ("negative", "negatives"), many=True, due=False)
@@ -82,34 +79,26 @@ def _texts(
       f"no field {names[0]!r} among {_names(record)}: every line needs"
       " 'query' and 'positive'"
     )
-  values = value if many and isinstance(value, list) else [value]
-  if due and not values:
-    raise ValueError(f"{name!r} is an empty list: give at least one text")
+  if many and isinstance(value, list):
+    if due and not value:
+      raise ValueError(f"{name!r} is an empty list: give at least one text")
+    return tuple(_text(text, place) for text, place in _places(value, name))
   kind = "a string or a list of strings" if many else "a string"
-  return tuple(_checked(name, text, kind) for text in values)
+  return (_text(value, name, kind),)
 
 
-def _checked(name: str, text: Any, due: str) -> str:
-  if not isinstance(text, str):
-    raise ValueError(
-      f"{name!r} holds {_kind(text)} where {due} was due: write it as text"
-    )
+def _text(value: Any, name: str, due: str = "a string") -> str:
+  text = fields.string(value, name, due)
   if not text.strip():
     raise ValueError(
       f"{name!r} holds an empty text: give a text or delete the line"
     )
-  _check_encodable(name, text)
   return text
 
 
-def _check_encodable(name: str, text: str) -> None:
-  try:
-    text.encode("utf-8")
-  except UnicodeEncodeError as error:
-    raise ValueError(
-      f"{name!r} holds half of a character (lone surrogate"
-      f" \\u{ord(text[error.start]):04x}): repair the escape"
-    ) from None
+def _places(values: list[Any], name: str) -> Iterator[tuple[Any, str]]:
+  """The values of a list, each with what a message calls it."""
+  return ((value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def _ids(
@@ -119,22 +108,14 @@ def _ids(
   name, value = _field(record, names)
   if name is None or value is None:
     return None
-  values = value if isinstance(value, list) else [value]
-  if len(values) != num_texts:
+  places = _places(value, name) if isinstance(value, list) else [(value, name)]
+  ids = [fields.identifier(value, place) for value, place in places]
+  if len(ids) != num_texts:
     raise ValueError(
-      f"{name!r} holds {len(values)} ids for {num_texts} texts in {what!r}:"
+      f"{name!r} holds {len(ids)} ids for {num_texts} texts in {what!r}:"
       " give one id a text"
     )
-  for identifier in values:
-    if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
-      raise ValueError(
-        f"{name!r} holds {_kind(identifier)} where a string or a whole number"
-        " was due: write ids as text"
-      )
-    if identifier == "":
-      raise ValueError(f"{name!r} holds an empty id: leave the field out")
-    _check_encodable(name, str(identifier))
-  return tuple(str(identifier) for identifier in values)
+  return tuple(ids)
 
 
 def _field(
@@ -161,21 +142,6 @@ def _refuse_contradictions(pair: Pair) -> None:
       f"a negative has the id of a positive ({min(same)!r}): a passage is one"
       " or the other, delete it from one"
     )
-
-
-_KINDS = {
-  bool: "true or false",
-  int: "a number",
-  float: "a number",
-  str: "a text",
-  list: "a list",
-  dict: "an object",
-  type(None): "null",
-}
-
-
-def _kind(value: Any) -> str:
-  return _KINDS.get(type(value), type(value).__name__)
 
 
 def _names(record: Iterable[str], at_most: int = 6) -> str:

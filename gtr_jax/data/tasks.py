@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from gtr_jax.data import preprocessors, python_docs, sources
 from gtr_jax.data.pair import Pair
+from gtr_jax.files import lines
 
 SPLIT = "train"
 
@@ -25,7 +26,7 @@ def jsonl_task(
   *,
   query_prompt: str = "",
   passage_prompt: str = "",
-  on_bad_line: sources.OnBadLine = "error",
+  on_bad_line: lines.OnBadLine = "error",
 ) -> seqio.Task:
   """Registers a task of JSONL files, read as strictly as `sources` does."""
   files = [os.fspath(path) for path in paths]

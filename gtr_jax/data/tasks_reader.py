@@ -12,8 +12,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from gtr_jax.data import sources, vocabulary
+from gtr_jax.data import vocabulary
 from gtr_jax.data.tokenization import TokenChunk, TokenExample
+from gtr_jax.files import lines
 from gtr_jax.types import TowerName
 
 _EXAMPLES_PER_CHUNK = 1024
@@ -83,8 +84,8 @@ def token_chunks(
   name: str,
   lengths: Mapping[TowerName, int],
   split: str = "train",
-  on_bad_line: sources.OnBadLine = "error",
-  report: sources.Report | None = None,
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
 ) -> Iterator[TokenChunk]:
   """The examples of a task, or of a mixture, with EOS last in every text.
 
@@ -187,12 +188,12 @@ def _read(
 
 def _reason(error: tf.errors.OpError) -> str:
   """The one line that matters of an error that crossed TensorFlow."""
-  lines = error.message.splitlines()
-  for name in (sources.BadLineError.__name__, "Error"):
-    for line in lines:
+  messages = error.message.splitlines()
+  for name in (lines.BadLineError.__name__, "Error"):
+    for line in messages:
       if f"{name}: " in line:
         return line.partition(f"{name}: ")[2]
-  return lines[0] if lines else type(error).__name__
+  return messages[0] if messages else type(error).__name__
 
 
 def _chunk(

@@ -22,7 +22,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from gtr_jax.data import token_store, tokenization, whole_files
+from gtr_jax.data import token_store, tokenization
+from gtr_jax.files import whole
 from gtr_jax.types import TowerName
 
 _MAX_EXAMPLES = 2**31 - 1  # An example's id is an int32.
@@ -90,7 +91,7 @@ def _build(
       "statistics": dataclasses.asdict(statistics),
       "notes": list(notes),
     }
-    whole_files.write(
+    whole.write(
       temporary / token_store.MANIFEST_FILE,
       (json.dumps(manifest, indent=2) + "\n").encode(),
     )
@@ -106,7 +107,7 @@ def _rename_unless_there(temporary: pathlib.Path, final: pathlib.Path) -> None:
   except OSError as error:
     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
       raise
-  whole_files.sync_directory(final.parent)
+  whole.sync_directory(final.parent)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import sentencepiece
 
-from gtr_jax.data import whole_files
+from gtr_jax.files import whole
 from gtr_jax.types import TowerName
 
 PAD_ID = 0
@@ -188,8 +188,8 @@ def save(tokenizer: Tokenizer, directory: str | pathlib.Path) -> None:
     "passage_prompt": tokenizer.passage_prompt,
     "sha256": tokenizer.sha256,
   }
-  whole_files.write(directory / MODEL_FILE, tokenizer.model_bytes)
-  whole_files.write(
+  whole.write(directory / MODEL_FILE, tokenizer.model_bytes)
+  whole.write(
     directory / SETTINGS_FILE, (json.dumps(settings, indent=2) + "\n").encode()
   )
 

@@ -12,12 +12,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from gtr_jax.evaluation.collection import Collection, Qrels
-from gtr_jax.evaluation.lines import (
-  OnBadLine,
-  Report,
-  parse_object,
-  take_lines,
-)
+from gtr_jax.files import fields, lines
 
 Passages = dict[str, tuple[str, str]]  # Id to title and text.
 
@@ -50,8 +45,8 @@ def find(directory: str | pathlib.Path) -> list[pathlib.Path]:
 def read(
   directory: str | pathlib.Path,
   split: str = "test",
-  on_bad_line: OnBadLine = "error",
-  report: Report | None = None,
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
 ) -> Collection:
   """Reads a BEIR folder.
 
@@ -74,7 +69,7 @@ def read(
   queries: dict[str, str] = {}
   qrels: Qrels = {}
   num_skipped = sum(
-    take_lines(path, take, on_bad_line, report)
+    lines.take_lines(path, take, on_bad_line, report)
     for path, take in (
       (corpus_path, _passage_taker(passages)),
       (queries_path, _query_taker(queries)),
@@ -126,11 +121,11 @@ def _qrels_path(root: pathlib.Path, split: str) -> pathlib.Path:
 def _passage_taker(passages: Passages) -> Callable[[int, str], None]:
   def take(number: int, line: str) -> None:
     del number
-    record = parse_object(line)
+    record = lines.parse_object(line)
     identifier = _new_id(record, passages)
-    untitled = record.get("title") is None
-    title = "" if untitled else _text(record, "title")
-    passages[identifier] = (title, _text(record, "text"))
+    title = fields.optional_string(record.get("title"), "title")
+    text = fields.string(record.get("text"), "text")
+    passages[identifier] = (title, text)
 
   return take
 
@@ -138,8 +133,9 @@ def _passage_taker(passages: Passages) -> Callable[[int, str], None]:
 def _query_taker(queries: dict[str, str]) -> Callable[[int, str], None]:
   def take(number: int, line: str) -> None:
     del number
-    record = parse_object(line)
-    identifier, text = _new_id(record, queries), _text(record, "text")
+    record = lines.parse_object(line)
+    identifier = _new_id(record, queries)
+    text = fields.string(record.get("text"), "text")
     if not text.strip():
       raise ValueError("'text' is empty, a query was due: delete the line")
     queries[identifier] = text
@@ -151,13 +147,13 @@ def _judgement_taker(
   qrels: Qrels, queries: Container[str], passages: Container[str]
 ) -> Callable[[int, str], None]:
   def take(number: int, line: str) -> None:
-    fields = line.split("\t")
-    if len(fields) != 3:
+    cells = line.split("\t")
+    if len(cells) != 3:
       raise ValueError(
-        f"got {len(fields)} fields, due are 3 between tabs: query-id,"
+        f"got {len(cells)} fields, due are 3 between tabs: query-id,"
         " corpus-id and score"
       )
-    query, passage, score = fields
+    query, passage, score = cells
     if number == 1 and not any(letter.isdigit() for letter in score):
       return  # The header.
     relevance = _relevance(score)
@@ -191,38 +187,9 @@ def _relevance(score: str) -> int:
 
 
 def _new_id(record: dict[str, Any], known: Container[str]) -> str:
-  value = record.get("_id")
-  if isinstance(value, bool) or not isinstance(value, (str, int)):
-    raise ValueError(
-      f"'_id' is {_shown(value)}, a string or a whole number was due"
-    )
-  identifier = str(value)
-  if not identifier:
-    raise ValueError("'_id' is empty: give every line an id of its own")
+  identifier = fields.identifier(record.get("_id"), "_id")
   if "\t" in identifier or "\n" in identifier:
     raise ValueError(f"'_id' {identifier!r} holds a tab or a line end")
   if identifier in known:
     raise ValueError(f"'_id' {identifier!r} is taken by a line before it")
-  return _encodable(identifier, "_id")
-
-
-def _text(record: dict[str, Any], name: str) -> str:
-  value = record.get(name)
-  if not isinstance(value, str):
-    raise ValueError(f"{name!r} is {_shown(value)}, a string was due")
-  return _encodable(value, name)
-
-
-def _encodable(text: str, name: str) -> str:
-  try:
-    text.encode("utf-8")
-  except UnicodeEncodeError as error:
-    raise ValueError(
-      f"{name!r} holds half a character (\\u{ord(text[error.start]):04x}):"
-      " repair the escape"
-    ) from None
-  return text
-
-
-def _shown(value: Any) -> str:
-  return "missing or null" if value is None else f"a {type(value).__name__}"
+  return identifier

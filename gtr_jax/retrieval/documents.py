@@ -14,7 +14,8 @@ from typing import overload
 
 import numpy as np
 
-from gtr_jax.retrieval import encode, whole_file
+from gtr_jax.files import whole
+from gtr_jax.retrieval import encode
 
 IDS = "ids.txt"
 DOCUMENTS = "documents.jsonl"
@@ -107,8 +108,8 @@ def writing(directory: pathlib.Path) -> Iterator[Add]:
   """
   starts = array.array("q", [0])
   with (
-    whole_file.writing(directory / IDS) as ids,
-    whole_file.writing(directory / DOCUMENTS) as documents,
+    whole.writing(directory / IDS) as ids,
+    whole.writing(directory / DOCUMENTS) as documents,
   ):
 
     def add(identifier: str, title: str, text: str) -> None:
@@ -126,7 +127,7 @@ def writing(directory: pathlib.Path) -> Iterator[Add]:
 
 
 def _save_offsets(path: pathlib.Path, starts: "array.array[int]") -> None:
-  with whole_file.writing(path) as stream:
+  with whole.writing(path) as stream:
     np.save(stream, np.frombuffer(starts, np.int64))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from gtr_jax.retrieval import whole_file
+from gtr_jax.files import lines, whole
 
 _NO_PASSAGE = -1
 
@@ -70,7 +70,7 @@ def write_run(
       shift the columns.
   """
   _check_id(tag, "tag")
-  with whole_file.writing(pathlib.Path(path)) as stream:
+  with whole.writing(pathlib.Path(path)) as stream:
     for row, query in enumerate(ranking.query_ids):
       _check_id(query, "query id")
       for rank, (passage, score) in enumerate(ranking.hits(row), start=1):
@@ -90,20 +90,20 @@ def read_run(path: str | pathlib.Path) -> Ranking:
   """
   rows: dict[str, dict[int, tuple[float, int]]] = {}
   corpus: dict[str, int] = {}
-  with pathlib.Path(path).open("rb") as stream:
-    for number, line in enumerate(stream, start=1):
-      try:
-        query, passage, rank, score = _parse(line)
-        position = corpus.setdefault(passage, len(corpus))
-        entries = rows.setdefault(query, {})
-        if position in entries:
-          raise ValueError(
-            f"passage {passage!r} was ranked for query {query!r} before:"
-            " keep one of the lines"
-          )
-      except ValueError as error:
-        raise ValueError(f"{path}:{number}: {error}") from None
-      entries[position] = (-score, rank)
+
+  def take(number: int, line: str) -> None:
+    del number
+    query, passage, rank, score = _parse(line)
+    position = corpus.setdefault(passage, len(corpus))
+    entries = rows.setdefault(query, {})
+    if position in entries:
+      raise ValueError(
+        f"passage {passage!r} was ranked for query {query!r} before: keep one"
+        " of the lines"
+      )
+    entries[position] = (-score, rank)
+
+  lines.take_lines(pathlib.Path(path), take)
   if not rows:
     raise ValueError(f"{path}: the run is empty: give a file with lines")
   return _from_rows(rows, list(corpus))
@@ -123,14 +123,8 @@ def _from_rows(
   return Ranking(list(rows), corpus_ids, positions, scores)
 
 
-def _parse(line: bytes) -> tuple[str, str, int, float]:
-  try:
-    fields = line.decode("utf-8").split()
-  except UnicodeDecodeError as error:
-    raise ValueError(
-      f"byte 0x{line[error.start]:02x} at column {error.start + 1} is not"
-      " UTF-8: convert the file to UTF-8"
-    ) from None
+def _parse(line: str) -> tuple[str, str, int, float]:
+  fields = line.split()
   if len(fields) != 6:
     raise ValueError(
       f"got {len(fields)} fields, due are 6: query Q0 passage rank score tag"

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 
-from gtr_jax.retrieval import whole_file
+from gtr_jax.files import whole
 
 # NumPy's files know no bfloat16: its bits are kept as uint16.
 DTYPES = {
@@ -27,7 +27,7 @@ def write(
   values = np.ascontiguousarray(embeddings.astype(DTYPES[dtype]))
   if dtype == "bfloat16":
     values = values.view(np.uint16)
-  with whole_file.writing(path) as stream:
+  with whole.writing(path) as stream:
     np.save(stream, values)
 
 

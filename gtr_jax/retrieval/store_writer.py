@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from gtr_jax.retrieval import documents, shards, store, whole_file
+from gtr_jax.files import whole
+from gtr_jax.retrieval import documents, shards, store
 
 LOCK = ".lock"
 # As many shards, unless they get too small to batch or too big to lose.
@@ -197,14 +198,14 @@ def _check_same(
 def _without_broken_shards(
   directory: pathlib.Path, manifest: store.Manifest
 ) -> store.Manifest:
-  def whole(shard: int) -> store.Shard | None:
+  def unbroken(shard: int) -> store.Shard | None:
     try:
       store.read_shard(directory, manifest, shard)
     except ValueError:
       return None
     return manifest.shards[shard]
 
-  kept = tuple(whole(shard) for shard in range(len(manifest.shards)))
+  kept = tuple(unbroken(shard) for shard in range(len(manifest.shards)))
   return dataclasses.replace(manifest, shards=kept)
 
 
@@ -244,5 +245,4 @@ def _check_own(directory: pathlib.Path) -> None:
 
 
 def _write(path: pathlib.Path, manifest: store.Manifest) -> None:
-  with whole_file.writing(path) as stream:
-    stream.write(manifest.to_json())
+  whole.write(path, manifest.to_json())

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
+from gtr_jax.files import whole
 from gtr_jax.run import training_log
 
 MEASURE = "ndcg@10"
@@ -42,10 +43,9 @@ def draw(
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-  partial = path.with_suffix(".partial.png")
-  figure.savefig(partial, dpi=120)
+  with whole.writing(path) as stream:
+    figure.savefig(stream, format="png", dpi=120)
   pyplot.close(figure)
-  partial.replace(path)
 
 
 def _line(axes, records, key, first, label, marker) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gtr_jax.files import whole
 from gtr_jax.run import cli
 
 MEASURES = ("ndcg@10", "recall@100", "mrr@10")
@@ -103,7 +104,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     "picture": str(picture),
     "example": {"query": EXAMPLE_QUERY, "hits": found["hits"]},
   }
-  _write_json(root / "demo.json", result)
+  text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+  whole.write(root / "demo.json", text.encode())
   print(_table(result))
   print(_what_next(result))
   return result
@@ -182,12 +184,6 @@ def _plot(root: pathlib.Path) -> pathlib.Path:
   path = root / "curves.png"
   curves.draw([root / "stage1", root / "stage2"], path)
   return path
-
-
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  partial = path.with_suffix(".partial")
-  partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-  partial.replace(path)
 
 
 def _table(result: Mapping[str, Any]) -> str:

@@ -89,8 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.evaluation import beir, measures, report
+  from gtr_jax.files import json_lines
   from gtr_jax.retrieval import ranking
-  from gtr_jax.run import json_lines
 
   folders = beir.find(args.data)
   several = len(folders) > 1
@@ -217,15 +217,15 @@ def _refuse_white_space(ids: Sequence[str]) -> None:
 
 def _prepare_outputs(args: argparse.Namespace, several: bool) -> None:
   """Makes the folders of the outputs, so that a mistake shows before work."""
-  from gtr_jax.run import json_lines
+  from gtr_jax.files import whole
 
   if args.save_run and several:
     pathlib.Path(args.save_run).mkdir(parents=True, exist_ok=True)
   elif args.save_run:
-    json_lines.prepare(args.save_run)
+    whole.prepare(args.save_run)
   for path in (args.output, args.per_query):
     if path:
-      json_lines.prepare(path)
+      whole.prepare(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

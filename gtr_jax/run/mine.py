@@ -95,10 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.evaluation import beir
-  from gtr_jax.run import hard_negatives, json_lines
+  from gtr_jax.files import json_lines, whole
+  from gtr_jax.run import hard_negatives
 
   _check(args)
-  output = json_lines.prepare(args.output)
+  output = whole.prepare(args.output)
   collection = beir.read(args.data, args.split, args.on_bad_line)
   rules = hard_negatives.Rules(
     args.num_negatives,

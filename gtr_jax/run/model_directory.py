@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager, names
 from gtr_jax.data import vocabulary
+from gtr_jax.files import whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.retrieval import encode
 from gtr_jax.run import gin_config
@@ -173,12 +174,7 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
 
 def write_config(directory: pathlib.Path, text: str) -> None:
   """Writes config.gin whole or not at all."""
-  partial = directory / f"{CONFIG_FILE}.partial"
-  with partial.open("w") as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  partial.replace(directory / CONFIG_FILE)
+  whole.write(directory / CONFIG_FILE, text.encode())
 
 
 def write(

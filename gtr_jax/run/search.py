@@ -58,13 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  from gtr_jax.files import whole
   from gtr_jax.retrieval import ranking as ranking_lib
   from gtr_jax.retrieval import store as store_lib
-  from gtr_jax.run import json_lines, model_directory
+  from gtr_jax.run import model_directory
 
   if args.depth < 1:
     raise ValueError(f"--depth is {args.depth}: give 1 or more")
-  output = json_lines.prepare(args.output) if args.output else None
+  output = whole.prepare(args.output) if args.output else None
   queries = _queries(args)
   store = store_lib.load(args.store)
   encoder = model_directory.encoder(

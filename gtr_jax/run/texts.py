@@ -2,16 +2,13 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import Any, Literal
 
-from gtr_jax.evaluation import lines
+from gtr_jax.files import fields, lines
 
 Add = Callable[[str, str, str], None]  # Takes id, title and text.
 
 
-def read(
-  path: pathlib.Path, on_bad_line: Literal["error", "skip"], add: Add
-) -> int:
+def read(path: pathlib.Path, on_bad_line: lines.OnBadLine, add: Add) -> int:
   """Hands every text of a file, plain or gzip, to `add`.
 
   Memory holds a number an id, not the texts.
@@ -33,7 +30,9 @@ def read(
   def take(number: int, line: str) -> None:
     del number
     record = lines.parse_object(line)
-    identifier, title, text = _id(record), _title(record), _text(record)
+    identifier = fields.identifier(record.get("_id"), "_id")
+    title = fields.optional_string(record.get("title"), "title")
+    text = fields.string(record.get("text"), "text")
     if not (title.strip() or text.strip()):
       raise ValueError(
         f"the text of {identifier!r} is empty: delete the line, or leave such"
@@ -47,42 +46,3 @@ def read(
     known.add(hash(identifier))
 
   return lines.take_lines(path, take, on_bad_line)
-
-
-def _id(record: dict[str, Any]) -> str:
-  value = record.get("_id")
-  if isinstance(value, bool) or not isinstance(value, (str, int)):
-    raise ValueError(
-      f"'_id' is {_kind(value)}, a string or a whole number was due"
-    )
-  return _whole(str(value), "_id")
-
-
-def _title(record: dict[str, Any]) -> str:
-  return "" if record.get("title") is None else _string(record, "title")
-
-
-def _text(record: dict[str, Any]) -> str:
-  return _string(record, "text")
-
-
-def _string(record: dict[str, Any], name: str) -> str:
-  value = record.get(name)
-  if not isinstance(value, str):
-    raise ValueError(f"{name!r} is {_kind(value)}, a string was due")
-  return _whole(value, name)
-
-
-def _whole(text: str, name: str) -> str:
-  try:
-    text.encode()
-  except UnicodeEncodeError as error:
-    raise ValueError(
-      f"{name!r} holds half a character (\\u{ord(text[error.start]):04x}):"
-      " repair the escape"
-    ) from None
-  return text
-
-
-def _kind(value: Any) -> str:
-  return "missing or null" if value is None else f"a {type(value).__name__}"

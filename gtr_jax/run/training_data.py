@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from gtr_jax.data import examples, pipeline, sources
+from gtr_jax.data import examples, pipeline
 from gtr_jax.data import vocabulary as vocabulary_lib
+from gtr_jax.files import lines
 from gtr_jax.run import model_directory
 
 
@@ -36,7 +37,7 @@ class TrainingData:
   vocabulary: str | None = None
   query_prompt: str = ""
   passage_prompt: str = ""
-  on_bad_line: sources.OnBadLine = "error"
+  on_bad_line: lines.OnBadLine = "error"
 
   def open(
     self,

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from gtr_jax.files import whole
 from gtr_jax.training import state as state_lib
 from gtr_jax.types import Metrics
 
@@ -94,12 +95,7 @@ def _cut(path: pathlib.Path, last_step: int) -> None:
     return
   lines = path.read_text().splitlines(keepends=True)
   kept = [line for line in lines if _is_up_to(line, last_step)]
-  partial = path.with_suffix(".partial")
-  with partial.open("w") as file:
-    file.writelines(kept)
-    file.flush()
-    os.fsync(file.fileno())
-  partial.replace(path)
+  whole.write(path, "".join(kept).encode())
 
 
 def _is_up_to(line: str, last_step: int) -> bool:

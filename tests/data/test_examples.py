@@ -149,7 +149,7 @@ def test_bad_lines(path, tmp_path, tokenizer, tokenizer_is_given):
       **options,
     )
     assert len(store) == 3
-    assert [f"{path}: skipped 1 of 4 lines" in line for line in said] == [True]
+    assert [f"{path}: skipped 1 lines of 4" in line for line in said] == [True]
   with pytest.raises(ValueError, match=f"{path}:4: 'query'"):
     open_store(path, tmp_path / "stores", **options)
 

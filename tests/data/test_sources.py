@@ -6,13 +6,14 @@ import pytest
 
 from gtr_jax.data import sources
 from gtr_jax.data.pair import Pair
+from gtr_jax.files.lines import BadLineError
 
 GOOD = b'{"query": "q", "positive": "p"}\n'
 
 # What is in line 2 of a file, and what the message must say of it.
 BAD_LINES = {
   "cut JSON": (b'{"query": "q", "posi\n', "not JSON"),
-  "no object": (b'["q", "p"]\n', "a list"),
+  "no object": (b'["q", "p"]\n', "JSON list"),
   "two objects": (GOOD.strip() + GOOD, "not JSON"),
   "blank line": (b"  \n", "blank line"),
   "no query": (b'{"qery": "q", "positive": "p"}\n', "no field 'query'"),
@@ -21,8 +22,11 @@ BAD_LINES = {
   "empty query": (b'{"query": "", "positive": "p"}\n', "empty text"),
   "white space": (b'{"query": "q", "positive": " \\n\\t"}\n', "empty text"),
   "empty list": (b'{"query": "q", "positive": []}\n', "empty list"),
-  "number": (b'{"query": 3, "positive": "p"}\n', "a number"),
-  "list of numbers": (b'{"query": "q", "positive": [3]}\n', "a number"),
+  "number": (b'{"query": 3, "positive": "p"}\n', "'query' is a int"),
+  "list of numbers": (
+    b'{"query": "q", "positive": ["p", 3]}\n',
+    "'positive[1]' is a int",
+  ),
   "list of queries": (b'{"query": ["q"], "positive": "p"}\n', "a list"),
   "object": (b'{"query": "q", "positive": {"text": "p"}}\n', "an object"),
   "empty negative": (
@@ -50,19 +54,10 @@ BAD_LINES = {
     b'{"query": "q", "positive": "p", "query_id": true}\n',
     "true or false",
   ),
-  "Latin-1": (
-    b'{"query": "caf\xe9", "positive": "p"}\n',
-    "byte 0xe9 at column",
-  ),
   "lone surrogate": (
     b'{"query": "q", "positive": "\\ud83d"}\n',
     "lone surrogate \\ud83d",
   ),
-  "UTF-8 of a surrogate": (
-    b'{"query": "\xed\xa0\x80", "positive": "p"}\n',
-    "not UTF-8",
-  ),
-  "deep nesting": (b"[" * 100_000 + b"\n", "not readable as JSON"),
 }
 EACH_BAD_LINE = pytest.mark.parametrize(
   "line, reason", BAD_LINES.values(), ids=BAD_LINES.keys()
@@ -95,23 +90,6 @@ def test_reads_every_field(tmp_path):
   ]
 
 
-@pytest.mark.parametrize(
-  "content",
-  [
-    GOOD,
-    GOOD.strip(),
-    b"\xef\xbb\xbf" + GOOD,
-    GOOD.replace(b"\n", b"\r\n"),
-    GOOD + b"\n \n",
-    gzip.compress(GOOD),
-  ],
-  ids=["plain", "no newline", "byte order mark", "CRLF", "blank end", "gzip"],
-)
-def test_harmless_differences(tmp_path, content):
-  path = write(tmp_path / "pairs.jsonl", content)
-  assert list(sources.read_pairs([str(path)])) == [Pair("q", ("p",))]
-
-
 def test_files_are_read_in_order_and_gzip_by_name(tmp_path):
   first = write(tmp_path / "b.jsonl.gz", gzip.compress(GOOD))
   second = write(tmp_path / "a.jsonl", GOOD.replace(b'"q"', b'"z"'))
@@ -124,7 +102,7 @@ def test_a_bad_line_is_one_clear_error(tmp_path, line, reason):
   path = write(tmp_path / "pairs.jsonl", GOOD + line + GOOD)
   pairs = sources.read_pairs([path])
   assert next(pairs).query == "q"
-  with pytest.raises(sources.BadLineError) as error:
+  with pytest.raises(BadLineError) as error:
     list(pairs)
   message = str(error.value)
   assert message.startswith(f"{path}:2: ")
@@ -139,50 +117,8 @@ def test_a_skipped_line_is_counted_and_reported(tmp_path, line, reason):
   pairs = list(sources.read_pairs([path], "skip", said.append))
   assert pairs == [Pair("q", ("p",))] * 3
   (summary,) = said
-  assert f"{path}: skipped 2 of 5 lines, first: line 2: " in summary
+  assert f"{path}: skipped 2 lines of 5, first: line 2: " in summary
   assert reason in summary
-
-
-def test_nothing_is_reported_of_a_good_file(tmp_path):
-  path = write(tmp_path / "pairs.jsonl", GOOD)
-  said = []
-  list(sources.read_pairs([path], "skip", said.append))
-  assert not said
-
-
-def test_a_summary_goes_to_standard_error_by_default(tmp_path, capsys):
-  path = write(tmp_path / "pairs.jsonl", GOOD + b"{\n")
-  list(sources.read_pairs([path], "skip"))
-  assert "skipped 1 of 2 lines" in capsys.readouterr().err
-
-
-def many_lines():
-  """Lines that gzip cannot shrink to nothing."""
-  return b"".join(
-    json.dumps({"query": f"q{n}", "positive": f"{n * 7919 % 10007:x}"}).encode()
-    + b"\n"
-    for n in range(5000)
-  )
-
-
-def test_a_cut_gzip_file_is_an_error(tmp_path):
-  content = gzip.compress(many_lines())
-  path = write(tmp_path / "pairs.jsonl.gz", content[: len(content) // 2])
-  with pytest.raises(sources.BadLineError, match=r"gz:\d+: .*the file is cut"):
-    list(sources.read_pairs([path]))
-  said = []
-  pairs = list(sources.read_pairs([path], "skip", said.append))
-  assert [pair.query for pair in pairs] == [f"q{n}" for n in range(len(pairs))]
-  assert 0 < len(pairs) < 5000
-  assert f"line {len(pairs) + 1}: " in said[0]
-
-
-def test_a_damaged_gzip_file_is_an_error(tmp_path):
-  content = bytearray(gzip.compress(many_lines()))
-  content[len(content) // 2] ^= 0xFF
-  path = write(tmp_path / "pairs.jsonl.gz", bytes(content))
-  with pytest.raises(sources.BadLineError, match=r"gz:\d+: "):
-    list(sources.read_pairs([path]))
 
 
 @pytest.mark.parametrize("mode", ["error", "skip"])
@@ -192,8 +128,8 @@ def test_a_damaged_gzip_file_is_an_error(tmp_path):
     ("pairs.jsonl", b"", "no pair in the file"),
     ("pairs.jsonl", b"\n\n", "no pair in the file"),
     ("pairs.jsonl.gz", b"", "no pair in the file"),
-    ("pairs.jsonl.gz", GOOD, "not a sound gzip stream"),
-    ("pairs.jsonl.gz", gzip.compress(GOOD)[:15], "the file is cut"),
+    ("pairs.jsonl.gz", GOOD, "gzip stream is broken"),
+    ("pairs.jsonl.gz", gzip.compress(GOOD)[:15], "gzip stream is broken"),
     ("pairs.jsonl", "{}".encode("utf-16"), "byte 0xff at column 1"),
   ],
 )
@@ -201,7 +137,7 @@ def test_a_file_without_pairs_is_an_error(
   tmp_path, mode, name, content, reason
 ):
   path = write(tmp_path / name, content)
-  with pytest.raises(sources.BadLineError) as error:
+  with pytest.raises(BadLineError) as error:
     list(sources.read_pairs([path], mode, lambda summary: None))
   assert reason in str(error.value)
   assert str(error.value).startswith(f"{path}:")
@@ -209,9 +145,9 @@ def test_a_file_without_pairs_is_an_error(
 
 def test_files_are_checked_before_the_first_is_read(tmp_path):
   good = write(tmp_path / "good.jsonl", GOOD)
-  with pytest.raises(sources.BadLineError, match="no such file"):
+  with pytest.raises(BadLineError, match="no such file"):
     sources.read_pairs([good, tmp_path / "absent.jsonl"])
-  with pytest.raises(sources.BadLineError, match="is a folder"):
+  with pytest.raises(BadLineError, match="is a folder"):
     sources.read_pairs([good, tmp_path])
   with pytest.raises(ValueError, match="no file"):
     sources.read_pairs([])

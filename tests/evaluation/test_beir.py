@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gtr_jax.evaluation import beir
-from gtr_jax.evaluation.lines import BadLineError
+from gtr_jax.files.lines import BadLineError
 
 CORPUS = [
   {"_id": "d1", "title": "Tea", "text": "Leaves in water.", "url": "x"},
@@ -87,8 +87,8 @@ BAD_CORPUS = {
   '{"_id": "d9", "text": 3}': r"corpus.jsonl:2: 'text' is a int",
   '{"_id": "d9", "text": "a", "title": []}': r":2: 'title' is a list",
   '{"text": "no id"}': r"corpus.jsonl:2: '_id' is missing",
-  '{"_id": true, "text": "a"}': r"corpus.jsonl:2: '_id' is a bool",
-  '{"_id": "", "text": "a"}': r"corpus.jsonl:2: '_id' is empty",
+  '{"_id": true, "text": "a"}': r"corpus.jsonl:2: '_id' is true or false",
+  '{"_id": "", "text": "a"}': r"corpus.jsonl:2: the id '' is empty",
   '{"_id": "d9", "text": "\\ud800"}': r":2: 'text' holds half a character",
 }
 
@@ -134,7 +134,10 @@ def test_a_first_line_with_a_bad_score_is_no_header(folder):
 
 def test_skipped_lines_are_told_on_standard_error(folder, capsys):
   beir.read(folder(corpus=[*CORPUS, "{"]), on_bad_line="skip")
-  assert "corpus.jsonl:4: not JSON" in capsys.readouterr().err
+  assert (
+    "corpus.jsonl: skipped 1 lines of 4, first: line 4: not JSON"
+    in capsys.readouterr().err
+  )
 
 
 def test_bytes_that_are_not_utf8_are_named(folder):

@@ -47,7 +47,7 @@ def test_scores_rank_and_ranks_break_ties(tmp_path):
   [
     (b"q Q0 a 1 0.5\n", ":2: got 5 fields"),
     (b"q Q0 a b 1 0.5 t\n", ":2: got 7 fields"),
-    (b"\n", ":2: got 0 fields"),
+    (b"\nq Q0 a 2 0.1 t\n", ":2: a blank line"),
     (b"q Q0 a 1 high t\n", ":2: the score is 'high'"),
     (b"q Q0 a 1 nan t\n", ":2: the score is 'nan'"),
     (b"q Q0 a first 1 t\n", ":2: the rank is 'first'"),

@@ -319,7 +319,7 @@ def test_bad_lines_stop_or_are_counted(data, tmp_path, capsys):
   assert train.main(argv) == 2
   assert f"{bad}:25: " in capsys.readouterr().err
   assert train.main([*argv, "--on_bad_line=skip"]) == 0
-  assert "skipped 2 of 26 lines" in capsys.readouterr().err
+  assert "skipped 2 lines of 26" in capsys.readouterr().err
 
 
 def test_a_file_in_the_place_of_the_directory_is_said(data, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or gzip, taken strictly one by one."""
+"""Lines of a UTF-8 file, plain or gzip, read strictly one by one."""
 
 import contextlib
 import gzip
@@ -6,17 +6,59 @@ import json
 import pathlib
 import sys
 import zlib
-from collections.abc import Callable, Iterator
-from typing import IO, Any, Literal, cast
+from collections.abc import Callable, Generator, Iterator
+from typing import IO, Any, Literal, TypeVar, cast
 
 OnBadLine = Literal["error", "skip"]
 Report = Callable[[str], None]
+Parsed = TypeVar("Parsed")
 
+_GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BadLineError(ValueError):
   """Input that is not what it should be; the message begins `file:line: `."""
+
+
+def parse_lines(
+  path: pathlib.Path,
+  parse: Callable[[int, str], Parsed],
+  on_bad_line: OnBadLine = "error",
+  report: Report | None = None,
+) -> Generator[Parsed, None, int]:
+  """Yields what `parse` makes of each line; returns how many it refused.
+
+  Args:
+    path: plain or gzip, by its ending or its first bytes.  A byte order mark is
+      passed over, and so are blank lines at the end.
+    parse: gets the line number, from 1, and the line without its end.  Raises a
+      ValueError that says what is wrong with the line.
+    on_bad_line: "error" raises at the first refused line; "skip" leaves it out
+      and reports one summary a file.
+    report: takes the summary; None writes it to standard error.
+
+  Raises:
+    BadLineError: a refused line, unless skipped; a stream that breaks, always,
+      since nobody knows what it has lost.
+    OSError: the file cannot be opened.
+  """
+  number, num_bad, first = 0, 0, ""
+  for number, line in _numbered(path):
+    try:
+      parsed = parse(number, _decode(line))
+    except ValueError as error:
+      if on_bad_line == "error":
+        raise BadLineError(f"{path}:{number}: {error}") from None
+      num_bad += 1
+      first = first or f"line {number}: {error}"
+    else:
+      yield parsed
+  if num_bad:
+    (report or to_standard_error)(
+      f"{path}: skipped {num_bad} lines of {number}, first: {first}"
+    )
+  return num_bad
 
 
 def take_lines(
@@ -25,42 +67,28 @@ def take_lines(
   on_bad_line: OnBadLine = "error",
   report: Report | None = None,
 ) -> int:
-  """Hands each line to `take` and counts the lines that it refused.
-
-  Args:
-    path: a UTF-8 file, plain or gzip.  Blank lines may only end it.
-    take: gets the line number, from 1, and the line without its end.  Raises a
-      ValueError that says what is wrong with the line.
-    on_bad_line: "error" raises at the first refused line; "skip" leaves it out
-      and reports one summary.
-    report: takes the summary; None writes it to standard error.
-
-  Returns:
-    How many lines were left out.
-
-  Raises:
-    BadLineError: a refused line, unless skipped; a stream that breaks, always.
-  """
-  num_bad, first = 0, ""
-  for number, line in _numbered(path):
+  """Hands each line to `take`; how many it refused.  See `parse_lines`."""
+  taken = parse_lines(path, take, on_bad_line, report)
+  while True:
     try:
-      take(number, _decode(line))
-    except ValueError as error:
-      if on_bad_line == "error":
-        raise BadLineError(f"{path}:{number}: {error}") from None
-      num_bad += 1
-      first = first or f"{path}:{number}: {error}"
-  if num_bad:
-    summary = f"skipped {num_bad} lines of {path.name}, the first: {first}"
-    (report or _to_standard_error)(summary)
-  return num_bad
+      next(taken)
+    except StopIteration as end:
+      return end.value
+
+
+def check_mode(on_bad_line: str) -> None:
+  """Raises ValueError unless this is an `OnBadLine`."""
+  if on_bad_line not in ("error", "skip"):
+    raise ValueError(
+      f"on_bad_line is {on_bad_line!r}: set it to 'error' or 'skip'"
+    )
 
 
 def parse_object(line: str) -> dict[str, Any]:
   """The JSON object of one line.
 
   Raises:
-    ValueError: what came and what was due.
+    ValueError: what came, what was due and what to do.
   """
   try:
     record = json.loads(line)
@@ -69,14 +97,20 @@ def parse_object(line: str) -> dict[str, Any]:
       f"not JSON ({error.msg} at column {error.colno}): one whole JSON object"
       " a line was due, repair or delete the line"
     ) from None
-  except RecursionError:
-    raise ValueError("nested too deeply: delete the line") from None
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f"not readable as JSON ({error}): repair or delete the line"
+    ) from None
   if not isinstance(record, dict):
     raise ValueError(
       f"got a JSON {type(record).__name__} where an object was due: write one"
-      ' {"_id": ..., "text": ...} a line'
+      ' {"name": value, ...} a line'
     )
   return record
+
+
+def to_standard_error(summary: str) -> None:
+  print(summary, file=sys.stderr)
 
 
 def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
@@ -98,12 +132,18 @@ def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
       f"{path}:{number + 1}: the gzip stream is broken here ({error}): copy"
       " the file again"
     ) from None
+  except OSError as error:
+    if error.filename is not None:  # It cannot be opened.
+      raise
+    raise BadLineError(
+      f"{path}:{number + 1}: cannot be read ({error}): copy the file again"
+    ) from None
 
 
 @contextlib.contextmanager
 def _open(path: pathlib.Path) -> Iterator[IO[bytes]]:
   with path.open("rb") as stream:
-    if path.suffix == ".gz":
+    if path.suffix == ".gz" or stream.peek(2)[:2] == _GZIP_MAGIC:
       with gzip.GzipFile(fileobj=stream) as unzipped:
         yield cast(IO[bytes], unzipped)
     else:
@@ -120,7 +160,3 @@ def _decode(line: bytes) -> str:
       f"byte 0x{line[error.start]:02x} at column {error.start + 1} is not"
       " UTF-8: convert the file to UTF-8"
     ) from None
-
-
-def _to_standard_error(summary: str) -> None:
-  print(summary, file=sys.stderr)

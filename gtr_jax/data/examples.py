@@ -204,7 +204,8 @@ def _file_facts(file: pathlib.Path) -> dict[str, Any]:
 def _built_in_facts(task: str) -> dict[str, Any]:
   """The pairs depend on the running Python and on how this room reads it."""
   code = hashlib.sha256()
-  for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+  room = pathlib.Path(__file__).parent
+  for file in [*sorted(room.glob("*.py")), room.parent / "bm25.py"]:
     code.update(file.read_bytes())
   return {
     "task": task,

@@ -195,7 +195,7 @@ def _by_model(
 def _by_bm25(
   args: argparse.Namespace, collection: "Collection"
 ) -> "Candidates":
-  from gtr_jax.evaluation import bm25
+  from gtr_jax import bm25
   from gtr_jax.retrieval import encode
   from gtr_jax.run import hard_negatives
 

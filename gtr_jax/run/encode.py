@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 if TYPE_CHECKING:  # Heavy: `gtr encode --help` shall not wait for them.
   from gtr_jax.retrieval.encode import Encoder
@@ -16,9 +16,7 @@ if TYPE_CHECKING:  # Heavy: `gtr encode --help` shall not wait for them.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--model", required=True, metavar="DIR", help="model directory"
-  )
+  arguments.add_model(parser)
   parser.add_argument(
     "--input",
     required=True,
@@ -37,23 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default="passage",
     help="what the texts are",
   )
-  parser.add_argument(
-    "--step", type=int, help="checkpoint; none: the best, else the newest"
-  )
-  parser.add_argument(
-    "--query_length",
-    type=int,
-    default=64,
-    metavar="TOKENS",
-    help="tokens of a query that are read",
-  )
-  parser.add_argument(
-    "--passage_length",
-    type=int,
-    default=512,
-    metavar="TOKENS",
-    help="tokens of a passage that are read",
-  )
+  arguments.add_length(parser, "query")
+  arguments.add_length(parser, "passage")
   parser.add_argument(
     "--dtype",
     choices=("float32", "float16", "bfloat16"),
@@ -73,12 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="texts in a shard, which a kill loses at most; none: 512 to 16,384,"
     " by the number of texts",
   )
-  parser.add_argument(
-    "--on_bad_line",
-    choices=("error", "skip"),
-    default="error",
-    help="stop at a bad line, or count it and leave it out",
-  )
+  arguments.add_on_bad_line(parser, "the input")
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:

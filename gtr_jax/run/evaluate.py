@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 if TYPE_CHECKING:
   from gtr_jax.evaluation.collection import Collection
@@ -36,21 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="BEIR folder, or a folder of them (CQADupStack): their mean is given",
   )
   parser.add_argument("--split", default="test", help="qrels/SPLIT.tsv")
-  parser.add_argument(
-    "--step", type=int, help="checkpoint; none: the best, else the newest"
-  )
-  parser.add_argument(
-    "--query_length",
-    type=int,
-    metavar="TOKENS",
-    help="tokens of a query that are read; none: 64, for arguana 512",
-  )
-  parser.add_argument(
-    "--passage_length",
-    type=int,
-    metavar="TOKENS",
-    help="tokens of a passage that are read; none: 512, for trec-news and"
-    " robust04 768",
+  arguments.add_step(parser)
+  arguments.add_length(parser, "query", none="64, for arguana 512")
+  arguments.add_length(
+    parser, "passage", none="512, for trec-news and robust04 768"
   )
   parser.add_argument(
     "--length_exception",
@@ -68,12 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default="zero",
     help="a query that the run lacks counts 0, or not at all (as in BEIR)",
   )
-  parser.add_argument(
-    "--on_bad_line",
-    choices=("error", "skip"),
-    default="error",
-    help="stop at a bad line of the data, or count it and leave it out",
-  )
+  arguments.add_on_bad_line(parser, "the data")
   parser.add_argument(
     "--output", metavar="FILE", help="results.jsonl: a line a measure"
   )

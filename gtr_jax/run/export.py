@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 # Format: its module under gtr_jax.export.
 FORMATS = {"savedmodel": "saved_model"}
@@ -18,9 +18,7 @@ _NUM_STEPS = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--model", required=True, metavar="M", help="model directory"
-  )
+  arguments.add_model(parser)
   parser.add_argument(
     "--format",
     required=True,
@@ -30,23 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--output", required=True, metavar="D", help="directory to make"
   )
-  parser.add_argument(
-    "--step", type=int, help="checkpoint; none: the best, else the newest"
-  )
-  parser.add_argument(
-    "--query_length",
-    type=int,
-    default=64,
-    metavar="TOKENS",
-    help="tokens of a query that are read",
-  )
-  parser.add_argument(
-    "--passage_length",
-    type=int,
-    default=512,
-    metavar="TOKENS",
-    help="tokens of a passage that are read",
-  )
+  arguments.add_length(parser, "query")
+  arguments.add_length(parser, "passage")
   parser.add_argument(
     "--overwrite",
     action="store_true",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 if TYPE_CHECKING:
   from gtr_jax.data.pair import Pair
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("--model", metavar="DIR", help="model directory")
+  arguments.add_model(parser, required=False)
   parser.add_argument(
     "--bm25",
     action="store_true",
@@ -70,27 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="draw the negatives at random from those that pass; none: take the"
     " highest ranked",
   )
-  parser.add_argument(
-    "--step", type=int, help="checkpoint; none: the best, else the newest"
-  )
-  parser.add_argument(
-    "--query_length",
-    type=int,
-    metavar="TOKENS",
-    help="tokens of a query that are read; none: as gtr evaluate",
-  )
-  parser.add_argument(
-    "--passage_length",
-    type=int,
-    metavar="TOKENS",
-    help="tokens of a passage that are read; none: as gtr evaluate",
-  )
-  parser.add_argument(
-    "--on_bad_line",
-    choices=("error", "skip"),
-    default="error",
-    help="stop at a bad line of the data, or count it and leave it out",
-  )
+  arguments.add_length(parser, "query", none="as gtr evaluate")
+  arguments.add_length(parser, "passage", none="as gtr evaluate")
+  arguments.add_on_bad_line(parser, "the data")
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:

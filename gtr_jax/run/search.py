@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 if TYPE_CHECKING:  # Heavy: `gtr search --help` shall not wait for them.
   from gtr_jax.retrieval.encode import Encoder
@@ -17,9 +17,7 @@ _SNIPPET = 200  # Characters of a text that are printed.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--model", required=True, metavar="DIR", help="model directory"
-  )
+  arguments.add_model(parser)
   parser.add_argument(
     "--store", required=True, metavar="DIR", help="store of `gtr encode`"
   )
@@ -34,22 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--output", metavar="FILE", help="write a TREC run; show nothing"
   )
-  parser.add_argument(
-    "--step", type=int, help="checkpoint; none: the best, else the newest"
-  )
-  parser.add_argument(
-    "--query_length",
-    type=int,
-    default=64,
-    metavar="TOKENS",
-    help="tokens of a query that are read",
-  )
-  parser.add_argument(
-    "--on_bad_line",
-    choices=("error", "skip"),
-    default="error",
-    help="stop at a bad line of the queries, or count it and leave it out",
-  )
+  arguments.add_length(parser, "query")
+  arguments.add_on_bad_line(parser, "the queries")
   parser.add_argument(
     "--allow_other_model",
     action="store_true",

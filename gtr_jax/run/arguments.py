@@ -1,0 +1,54 @@
+"""Flags that several programs have."""
+
+import argparse
+from typing import Literal
+
+from gtr_jax.evaluation import lengths
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
+  """--model and --step."""
+  parser.add_argument(
+    "--model", required=required, metavar="DIR", help="model directory"
+  )
+  add_step(parser)
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--step", type=int, help="checkpoint; none: the best, else the newest"
+  )
+
+
+def add_length(
+  parser: argparse.ArgumentParser,
+  tower: Literal["query", "passage"],
+  none: str | None = None,
+) -> None:
+  """--query_length or --passage_length.
+
+  Args:
+    none: what no such flag stands for; None gives the flag GTR's default.
+  """
+  what = f"tokens of a {tower} that are read"
+  parser.add_argument(
+    f"--{tower}_length",
+    type=int,
+    default=None if none else getattr(lengths.GTR, tower),
+    metavar="TOKENS",
+    help=f"{what}; none: {none}" if none else what,
+  )
+
+
+def add_on_bad_line(parser: argparse.ArgumentParser, of: str) -> None:
+  """--on_bad_line.
+
+  Args:
+    of: what has the lines: "the input".
+  """
+  parser.add_argument(
+    "--on_bad_line",
+    choices=("error", "skip"),
+    default="error",
+    help=f"stop at a bad line of {of}, or count it and leave it out",
+  )

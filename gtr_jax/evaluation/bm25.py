@@ -2,7 +2,6 @@
 
 from gtr_jax import bm25
 from gtr_jax.evaluation.collection import Collection
-from gtr_jax.retrieval import encode
 from gtr_jax.retrieval.ranking import Ranking
 
 # For the policy of a result.
@@ -11,7 +10,6 @@ SETTINGS = f"{bm25.SETTINGS}, title and text in one field"
 
 def rank(collection: Collection, depth: int) -> Ranking:
   """The BM25 ranking of a collection, title and text in one field."""
-  texts = [encode.join_title(passage) for passage in collection.passages]
   queries = list(collection.queries.values())
-  positions, scores = bm25.build(texts).search(queries, depth)
+  positions, scores = bm25.build(collection.passages).search(queries, depth)
   return Ranking(list(collection.queries), collection.ids, positions, scores)

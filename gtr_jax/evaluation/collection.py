@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
+from gtr_jax.retrieval import encode
+
 Qrels = dict[str, dict[str, int]]
 
 
@@ -29,10 +31,10 @@ class Collection:
   num_unanswered: int = 0
 
   @property
-  def passages(self) -> list[dict[str, str]]:
-    """Title and text of each passage, as an encoder takes them."""
+  def passages(self) -> list[str]:
+    """Title and text of each passage joined, as a model reads them."""
     return [
-      {"title": title, "text": text}
+      encode.join_title({"title": title, "text": text})
       for title, text in zip(self.titles, self.texts, strict=True)
     ]
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from gtr_jax.evaluation import measures
 from gtr_jax.evaluation.collection import Collection
-from gtr_jax.retrieval import encode, exact
+from gtr_jax.retrieval import exact
 from gtr_jax.retrieval.ranking import Ranking
 from gtr_jax.types import TowerName
 
@@ -96,8 +96,9 @@ def evaluate(
   """
   queries = list(collection.queries.values())
   query_embeddings, cut_queries = encoder.encode_texts(queries, "query", report)
-  passages = [encode.join_title(passage) for passage in collection.passages]
-  embeddings, cut_passages = encoder.encode_texts(passages, "passage", report)
+  embeddings, cut_passages = encoder.encode_texts(
+    collection.passages, "passage", report
+  )
   index = exact.ExactIndex(embeddings, collection.ids, encoder.mesh)
   # One more, since a passage with the query's own id may be among them.
   found = index.search(query_embeddings, depth + 1, list(collection.queries))

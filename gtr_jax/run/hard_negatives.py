@@ -11,7 +11,6 @@ from jaxtyping import Float32, Int64
 
 from gtr_jax.data.pair import Pair
 from gtr_jax.evaluation.collection import Collection
-from gtr_jax.retrieval import encode
 
 NONE = -1  # Position where a search found too few passages.
 
@@ -114,7 +113,7 @@ class _Corpus:
 
 
 def _index(collection: Collection) -> _Corpus:
-  texts = [encode.join_title(passage) for passage in collection.passages]
+  texts = collection.passages
   places = {passage: place for place, passage in enumerate(collection.ids)}
   return _Corpus(collection, texts, list(map(_key, texts)), places)
 

@@ -154,7 +154,7 @@ def _by_model(
   args: argparse.Namespace, collection: "Collection"
 ) -> "Candidates":
   from gtr_jax.evaluation import lengths
-  from gtr_jax.retrieval import encode, exact
+  from gtr_jax.retrieval import exact
   from gtr_jax.run import hard_negatives, model_directory, progress
 
   query, passage = lengths.choose(
@@ -162,7 +162,7 @@ def _by_model(
   )
   encoder = model_directory.encoder(args.model, args.step, query, passage)
   queries = list(collection.queries.values())
-  texts = list(map(encode.join_title, collection.passages))
+  texts = collection.passages
   with progress.bar("encode", len(queries) + len(texts)) as advance:
     query_vectors, _ = encoder.encode_texts(queries, "query", advance)
     vectors, _ = encoder.encode_texts(texts, "passage", advance)
@@ -178,11 +178,10 @@ def _by_bm25(
   args: argparse.Namespace, collection: "Collection"
 ) -> "Candidates":
   from gtr_jax import bm25
-  from gtr_jax.retrieval import encode
   from gtr_jax.run import hard_negatives
 
   queries = list(collection.queries.values())
-  index = bm25.build(list(map(encode.join_title, collection.passages)))
+  index = bm25.build(collection.passages)
   positions, _ = index.search(queries, args.depth)
   return hard_negatives.Candidates(
     [positions[:, args.skip_top :]],

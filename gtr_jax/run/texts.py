@@ -1,11 +1,9 @@
 """Files of texts: JSONL with `_id`, `text` and, where there is one, `title`."""
 
 import pathlib
-from collections.abc import Callable
 
 from gtr_jax.files import fields, lines
-
-Add = Callable[[str, str, str], None]  # Takes id, title and text.
+from gtr_jax.retrieval.documents import Add
 
 
 def read(path: pathlib.Path, on_bad_line: lines.OnBadLine, add: Add) -> int:

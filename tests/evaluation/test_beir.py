@@ -44,7 +44,7 @@ def test_reads_a_collection(folder):
   assert collection.ids == ["d1", "2", "d3"]
   assert collection.titles == ["Tea", "", ""]
   assert collection.texts == ["Leaves in water.", "Beans.", ""]
-  assert collection.passages[0] == {"title": "Tea", "text": "Leaves in water."}
+  assert collection.passages == ["Tea Leaves in water.", "Beans.", ""]
   assert list(collection.queries) == ["q2", "q1"], "order of queries.jsonl"
   assert collection.qrels == {"q2": {"2": 1}, "q1": {"d1": 2, "d3": 0}}
   assert collection.num_empty == 1

@@ -1,5 +1,4 @@
 import json
-import pathlib
 import shutil
 
 import flax.serialization
@@ -10,7 +9,6 @@ import tensorstore
 
 from gtr_jax.checkpoints import names, t5x
 
-SHARED = pathlib.Path(__file__).parents[2] / "../shared/data/t5x"
 GOLDENS = [
   ("test_de_t5_tiny.checkpoint_1000", "test_de_t5_tiny_golden.npz", 1000),
   ("trained_legacy", "trained_golden.npz", 20),
@@ -24,12 +22,6 @@ TREE = {
   "encoder/layers_0/mlp/wi/kernel": KERNEL,
   "decoder/logits_dense/kernel": -KERNEL,
 }
-
-
-def shared(name):
-  if not SHARED.is_dir():
-    pytest.skip("T5X's own checkpoints are not here (../shared/data/t5x)")
-  return SHARED / name
 
 
 def write_zarr(kvstore, array):
@@ -87,9 +79,9 @@ def assert_is_tree(params, target):
 
 
 @pytest.mark.parametrize("name, golden, step", GOLDENS)
-def test_reads_what_t5x_wrote(name, golden, step):
-  golden = np.load(shared(golden))
-  actual = t5x.read_t5x(shared(name))
+def test_reads_what_t5x_wrote(shared_data, name, golden, step):
+  golden = np.load(shared_data / "t5x" / golden)
+  actual = t5x.read_t5x(shared_data / "t5x" / name)
   assert actual.step == step
   prefix = "param/"
   expected = {k.removeprefix(prefix): golden[k] for k in golden if prefix in k}

@@ -1,7 +1,6 @@
 import gzip
 import json
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from gtr_jax.data import examples, sources, vocabulary
 from gtr_jax.data.pair import Pair
 
-PAIRS_FOLDER = pathlib.Path(__file__).parents[2] / "../shared/data/pairs"
 RECORDS = [
   {"query": "what is json", "positive": "JSON is a text format for data."},
   {
@@ -216,11 +214,9 @@ def test_bad_lines_are_an_error_or_skipped(path, tmp_path, tokenizer):
     open_store(path, tmp_path, tokenizer=tokenizer, on_bad_line="ignore")
 
 
-def test_real_pairs(tmp_path):
-  if not PAIRS_FOLDER.exists():
-    pytest.skip(f"{PAIRS_FOLDER} is absent")
-  t5 = vocabulary.load(PAIRS_FOLDER / "../vocab/t5_spiece.model")
-  file = PAIRS_FOLDER / "squad_sentences.jsonl.gz"
+def test_real_pairs(tmp_path, shared_data):
+  t5 = vocabulary.load(shared_data / "vocab/t5_spiece.model")
+  file = shared_data / "pairs/squad_sentences.jsonl.gz"
   store, _ = open_store(file, tmp_path, tokenizer=t5)
   assert len(store) == 10_530
   pairs = list(sources.read_pairs([file]))

@@ -59,9 +59,6 @@ BAD_LINES = {
     "lone surrogate \\ud83d",
   ),
 }
-EACH_BAD_LINE = pytest.mark.parametrize(
-  "line, reason", BAD_LINES.values(), ids=BAD_LINES.keys()
-)
 
 
 def write(path, content):
@@ -97,7 +94,9 @@ def test_files_are_read_in_order_and_gzip_by_name(tmp_path):
   assert queries == ["q", "z"]
 
 
-@EACH_BAD_LINE
+@pytest.mark.parametrize(
+  "line, reason", BAD_LINES.values(), ids=BAD_LINES.keys()
+)
 def test_a_bad_line_is_one_clear_error(tmp_path, line, reason):
   path = write(tmp_path / "pairs.jsonl", GOOD + line + GOOD)
   pairs = sources.read_pairs([path])
@@ -110,15 +109,14 @@ def test_a_bad_line_is_one_clear_error(tmp_path, line, reason):
   assert "\n" not in message
 
 
-@EACH_BAD_LINE
-def test_a_skipped_line_is_counted_and_reported(tmp_path, line, reason):
-  path = write(tmp_path / "pairs.jsonl", GOOD + line + GOOD + line + GOOD)
+def test_skipped_lines_are_counted_and_reported(tmp_path):
+  bad = [line for line, _ in BAD_LINES.values()]
+  path = write(tmp_path / "pairs.jsonl", GOOD + b"".join(bad) + GOOD)
   said = []
   pairs = list(sources.read_pairs([path], "skip", said.append))
-  assert pairs == [Pair("q", ("p",))] * 3
+  assert pairs == [Pair("q", ("p",))] * 2
   (summary,) = said
-  assert f"{path}: skipped 2 lines of 5, first: line 2: " in summary
-  assert reason in summary
+  assert f"skipped {len(bad)} lines of {len(bad) + 2}, first: line 2" in summary
 
 
 @pytest.mark.parametrize("mode", ["error", "skip"])

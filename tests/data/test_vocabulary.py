@@ -1,6 +1,5 @@
 import json
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,6 @@ import sentencepiece
 
 from gtr_jax.data import vocabulary
 
-T5_VOCABULARY = (
-  pathlib.Path(__file__).parents[2] / "../shared/data/vocab/t5_spiece.model"
-)
 TEXTS = [
   f"The {adjective} {noun} number {number} parses JSON, e.g. x = {{'a': 1}}."
   for number, adjective in enumerate(["quick", "brown", "lazy", "red"])
@@ -27,10 +23,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def t5():
-  if not T5_VOCABULARY.exists():
-    pytest.skip(f"{T5_VOCABULARY} is absent")
-  return vocabulary.load(T5_VOCABULARY)
+def t5(shared_data):
+  return vocabulary.load(shared_data / "vocab/t5_spiece.model")
 
 
 def model_bytes(**options):
@@ -59,7 +53,7 @@ def test_t5s_ids_are_t5s(t5):
 
 
 def test_ids_are_those_of_the_library(t5):
-  library = sentencepiece.SentencePieceProcessor(model_file=str(T5_VOCABULARY))
+  library = sentencepiece.SentencePieceProcessor(model_proto=t5.model_bytes)
   texts = [*TEXTS, FOREIGN, "a\0b", " spaces\t\n everywhere ", "</s><pad>"]
   rows, _ = t5.encode(texts, 1000, "passage")
   for row, text in zip(rows, texts, strict=True):

@@ -1,12 +1,8 @@
 """BM25 against the figures of three collections."""
 
-import pathlib
-
 import pytest
 
 from gtr_jax.evaluation import beir, bm25, evaluate
-
-SHARED = pathlib.Path(__file__).parents[2] / "../shared/data/beir"
 
 
 @pytest.mark.parametrize(
@@ -17,11 +13,9 @@ SHARED = pathlib.Path(__file__).parents[2] / "../shared/data/beir"
     pytest.param("squad_sent", 0.713, 0.920, marks=pytest.mark.slow),
   ],
 )
-def test_reproduces_known_figures(name, ndcg, recall):
+def test_reproduces_known_figures(shared_data, name, ndcg, recall):
   """Figures of ../shared/data/README.md."""
-  if not (SHARED / name).is_dir():
-    pytest.skip("../shared/data/beir is not here")
-  collection = beir.read(SHARED / name)
+  collection = beir.read(shared_data / "beir" / name)
   results = evaluate.measure(bm25.rank(collection, depth=101), collection)
   assert results.means["ndcg@10"] == pytest.approx(ndcg, abs=0.001)
   assert results.means["recall@100"] == pytest.approx(recall, abs=0.001)

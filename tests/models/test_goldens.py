@@ -1,7 +1,6 @@
 """Embeddings, loss, gradients and updates against T5X's own numbers."""
 
 import functools
-import pathlib
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 from gtr_jax.objectives import contrastive
 from gtr_jax.training import optimizer_state, optimizers
 
-SHARED = pathlib.Path(__file__).parents[2] / "../shared/data/t5x"
 TINY = "test_de_t5_tiny.checkpoint_1000"
 # Folder: golden file, distance from which on relative positions are one.
 GOLDENS = {
@@ -27,12 +25,10 @@ TWO_MODELS = pytest.mark.parametrize("name", [TINY, "trained_legacy"])
 
 
 @functools.cache
-def load(name):
+def load(folder, name):
   """The checkpoint, its golden arrays, and the model in float32."""
-  if not SHARED.is_dir():
-    pytest.skip("T5X's own checkpoints are not here (../shared/data/t5x)")
   golden, max_distance = GOLDENS[name]
-  checkpoint = t5x.read_t5x(SHARED / name)
+  checkpoint = t5x.read_t5x(folder / "t5x" / name)
   found = sizes.from_arrays(names.flatten(checkpoint.params))
   assert not found.gated and found.projection_dim == 768
   encoder = t5_encoder.T5Encoder(
@@ -44,7 +40,8 @@ def load(name):
     relative_attention_max_distance=max_distance,
   )
   tower = text_encoder.TextEncoder(encoder, found.vocab_size, found.embed_dim)
-  return checkpoint, np.load(SHARED / golden), dual_encoder.DualEncoder(tower)
+  arrays = np.load(folder / "t5x" / golden)
+  return checkpoint, arrays, dual_encoder.DualEncoder(tower)
 
 
 def batch_of(golden):
@@ -62,9 +59,9 @@ def batch_of(golden):
 
 
 @functools.cache
-def loss_and_grads(name):
+def loss_and_grads(folder, name):
   """A compiled function of parameters: ((loss, metrics), gradients)."""
-  _, golden, model = load(name)
+  _, golden, model = load(folder, name)
   objective = contrastive.Contrastive(model)
   batch = batch_of(golden)
 
@@ -75,8 +72,8 @@ def loss_and_grads(name):
 
 
 @pytest.mark.parametrize("name", GOLDENS)
-def test_embeddings(name):
-  checkpoint, golden, model = load(name)
+def test_embeddings(shared_data, name):
+  checkpoint, golden, model = load(shared_data, name)
   for side, method in (("left", "encode_query"), ("right", "encode_passage")):
     tokens = golden[f"{side}_encoder_input_tokens"]
     actual = model.apply({"params": checkpoint.params}, tokens, method=method)
@@ -86,11 +83,11 @@ def test_embeddings(name):
 
 
 @TWO_MODELS
-def test_loss_and_gradients(name):
+def test_loss_and_gradients(shared_data, name):
   """T5X's float32 gradients are themselves off by up to 4e-5 of the largest
   entry (against float64), ours by up to 8e-6."""
-  checkpoint, golden, _ = load(name)
-  (loss, _), grads = loss_and_grads(name)(checkpoint.params)
+  checkpoint, golden, _ = load(shared_data, name)
+  (loss, _), grads = loss_and_grads(shared_data, name)(checkpoint.params)
   np.testing.assert_allclose(loss, golden["float32/loss"], rtol=1e-5)
   for parameter, actual in names.flatten(grads).items():
     expected = golden[f"grad/{parameter}"]
@@ -103,10 +100,10 @@ def test_loss_and_gradients(name):
 
 
 @TWO_MODELS
-def test_three_steps_of_adafactor(name):
+def test_three_steps_of_adafactor(shared_data, name):
   """Going on from T5X's optimizer state, with this model's own gradients."""
-  checkpoint, golden, _ = load(name)
-  differentiate = loss_and_grads(name)
+  checkpoint, golden, _ = load(shared_data, name)
+  differentiate = loss_and_grads(shared_data, name)
   optimizer = optimizers.adafactor(1e-3)
   params: Any = checkpoint.params
   state = optimizer_state.from_t5x(optimizer.init(params), checkpoint)

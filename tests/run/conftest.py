@@ -1,6 +1,7 @@
 """Model directories with random parameters, made once and read once."""
 
 import functools
+import json
 
 import jax
 import numpy as np
@@ -35,6 +36,18 @@ SENTENCES = [
   "coffee beans are roasted and ground",
   "milk and sugar sweeten the cup",
 ]
+
+
+@pytest.fixture
+def call_program(capsys):
+  def call(main, *arguments):
+    """(exit status, result or None, standard error)"""
+    status = main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    return status, json.loads(lines[-1]) if lines else None, captured.err
+
+  return call
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,15 @@
 """`gtr evaluate`: from a command line to a line of JSON, and its mistakes."""
 
+import functools
 import json
 import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
-from flax import linen as nn
 
-from gtr_jax.data import vocabulary
-from gtr_jax.run import evaluate, gin_config, model_directory
+from gtr_jax.run import evaluate
 
 KEYS = {
   "queries",
@@ -30,26 +28,6 @@ TEXTS = {
   "d3": "milk and sugar sweeten the cup",
 }
 QUERIES = {"q1": "how to steep tea leaves", "q2": "are coffee beans roasted"}
-MODEL = """
-from __gin__ import dynamic_registration
-from gtr_jax.models import dual_encoder
-from gtr_jax.models import t5_encoder
-from gtr_jax.models import text_encoder
-
-MODEL = @dual_encoder.DualEncoder()
-dual_encoder.DualEncoder.query_encoder = @text_encoder.TextEncoder()
-text_encoder.TextEncoder:
-  encoder = @t5_encoder.T5Encoder()
-  vocab_size = 512
-  embed_dim = 8
-  projection_dim = 16
-t5_encoder.T5Encoder:
-  num_layers = 1
-  num_heads = 2
-  head_dim = 4
-  mlp_dim = 16
-  dtype = "float32"
-"""
 
 
 def write_lines(path, records):
@@ -72,33 +50,9 @@ def data(tmp_path):
   return write_beir(tmp_path / "toy")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-  """A model directory with random parameters."""
-  directory = tmp_path_factory.mktemp("model")
-  (directory / "config.gin").write_text(MODEL)
-  built = gin_config.macro_of_file(directory / "config.gin", "MODEL")
-  tokens = np.ones((1, 4), np.int32)
-  boxed = built.init(jax.random.key(0), tokens, method="encode_query")
-  params = nn.unbox(boxed)["params"]
-  tokenizer = vocabulary.train(
-    list(TEXTS.values()) * 20, vocab_size=320, seed=0
-  )
-  output = directory / "written"
-  model_directory.write(output, MODEL, params, tokenizer)
-  return output
-
-
 @pytest.fixture
-def gtr(capsys):
-  def call(*arguments):
-    """(exit status, result or None, standard error)"""
-    status = evaluate.main([*map(str, arguments), "--json"])
-    captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    return status, json.loads(lines[-1]) if lines else None, captured.err
-
-  return call
+def gtr(call_program):
+  return functools.partial(call_program, evaluate.main)
 
 
 def run_lines(ranked):
@@ -143,9 +97,9 @@ def test_missing_queries(data, tmp_path, gtr):
   assert result["policy"]["num_missing_queries"] == 1
 
 
-def test_a_model(data, model, tmp_path, gtr):
+def test_a_model(data, toy_model, tmp_path, gtr):
   run, output = tmp_path / "out/model.trec", tmp_path / "out/results.jsonl"
-  arguments = ["--model", model, "--data", data, "--passage_length", 4]
+  arguments = ["--model", toy_model, "--data", data, "--passage_length", 4]
   status, result, error = gtr(*arguments, "--save_run", run, "--output", output)
   assert status == 0, error
   assert set(result) == KEYS
@@ -171,12 +125,12 @@ def test_a_model(data, model, tmp_path, gtr):
     assert record["step"] == 0
 
 
-def test_lengths_follow_the_name_of_the_folder(model, tmp_path, gtr):
+def test_lengths_follow_the_name_of_the_folder(toy_model, tmp_path, gtr):
   data = write_beir(tmp_path / "arguana")
-  policy = gtr("--model", model, "--data", data)[1]["policy"]
+  policy = gtr("--model", toy_model, "--data", data)[1]["policy"]
   assert (policy["query_length"], policy["passage_length"]) == (512, 512)
   exception = ("--length_exception", "arguana=32:96")
-  policy = gtr("--model", model, "--data", data, *exception)[1]["policy"]
+  policy = gtr("--model", toy_model, "--data", data, *exception)[1]["policy"]
   assert (policy["query_length"], policy["passage_length"]) == (32, 96)
 
 

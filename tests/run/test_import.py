@@ -1,5 +1,4 @@
 import json
-import pathlib
 
 import flax.serialization
 import jax
@@ -10,7 +9,6 @@ from gtr_jax.checkpoints import names
 from gtr_jax.data import vocabulary
 from gtr_jax.run import import_, model_directory
 
-SHARED = pathlib.Path(__file__).parents[2] / "../shared/data"
 WIDE = {"1.0": ["wi"], "1.1": ["wi_0", "wi_1"]}
 
 
@@ -87,20 +85,18 @@ def test_sizes_and_arrays_come_from_the_checkpoint(tmp_path, capsys, version):
   ],
 )
 def test_the_model_directory_gives_t5x_embeddings(
-  tmp_path, name, golden, max_distance
+  tmp_path, shared_data, name, golden, max_distance
 ):
-  if not SHARED.is_dir():
-    pytest.skip("T5X's own checkpoints are not here (../shared/data/t5x)")
   status = import_.main([
     "--format=t5x",
-    f"--checkpoint={SHARED / 't5x' / name}",
+    f"--checkpoint={shared_data / 't5x' / name}",
     f"--output={tmp_path / 'model'}",
     f"--relative_attention_max_distance={max_distance}",
-    f"--vocabulary={SHARED / 'vocab/t5_spiece.model'}",
+    f"--vocabulary={shared_data / 'vocab/t5_spiece.model'}",
   ])  # fmt: skip
   assert status == 0
   loaded = model_directory.load(tmp_path / "model")
-  arrays = np.load(SHARED / "t5x" / golden)
+  arrays = np.load(shared_data / "t5x" / golden)
   actual = loaded.model.apply(
     {"params": loaded.params},
     arrays["right_encoder_input_tokens"],

@@ -1,6 +1,7 @@
 """`gtr mine`: which passages become negatives, and which must not."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -186,15 +187,8 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def gtr(capsys):
-  def call(*arguments):
-    """(exit status, result or None, standard error)"""
-    status = mine.main([*map(str, arguments), "--json"])
-    captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    return status, json.loads(lines[-1]) if lines else None, captured.err
-
-  return call
+def gtr(call_program):
+  return functools.partial(call_program, mine.main)
 
 
 def test_bm25_writes_pairs_that_training_reads(data, tmp_path, gtr):

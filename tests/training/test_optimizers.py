@@ -1,4 +1,3 @@
-import pathlib
 from typing import Any
 
 import jax
@@ -12,7 +11,6 @@ from gtr_jax import partitioning
 from gtr_jax.checkpoints import names, t5x
 from gtr_jax.training import optimizer_state, optimizers, schedules
 
-SHARED = pathlib.Path(__file__).parents[2] / "../shared/data/t5x"
 GOLDENS = [
   ("test_de_t5_tiny.checkpoint_1000", "test_de_t5_tiny_golden.npz"),
   ("trained_legacy", "trained_golden.npz"),
@@ -45,12 +43,6 @@ def updates_of(optimizer, params=PARAMS, grads=GRADS, num_steps=1):
   return names.flatten(dict(jax.tree.map(np.subtract, params, start)))
 
 
-def golden_of(name):
-  if not SHARED.is_dir():
-    pytest.skip("T5X's own checkpoints are not here (../shared/data/t5x)")
-  return np.load(SHARED / name)
-
-
 def part(golden, prefix):
   """The arrays under `prefix`, by the rest of their names."""
   found = [k.partition("/") for k in golden if k.startswith(f"{prefix}/")]
@@ -58,9 +50,9 @@ def part(golden, prefix):
 
 
 @pytest.mark.parametrize("name, golden", GOLDENS)
-def test_adafactor_goes_on_as_t5x(name, golden):
-  golden = golden_of(golden)
-  checkpoint = t5x.read_t5x(SHARED / name)
+def test_adafactor_goes_on_as_t5x(shared_data, name, golden):
+  golden = np.load(shared_data / "t5x" / golden)
+  checkpoint = t5x.read_t5x(shared_data / "t5x" / name)
   optimizer = optimizers.adafactor(1e-3)
   state = optimizer_state.from_t5x(
     optimizer.init(checkpoint.params), checkpoint

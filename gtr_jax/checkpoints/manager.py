@@ -16,9 +16,12 @@ from typing import Any, cast
 import jax
 import orbax.checkpoint as ocp
 
+from gtr_jax.checkpoints import names
 from gtr_jax.types import Params
 
 DIRECTORY = "checkpoints"
+# Which measure tells the best step, where a run names no other.
+MEASURE = "ndcg@10"
 policies = ocp.checkpoint_managers
 
 
@@ -56,7 +59,9 @@ class Checkpoints:
     """
     items: dict[str, Any] = {
       "params": ocp.args.StandardSave(params),
-      "progress": ocp.args.JsonSave(dict(progress or {})),
+      "progress": ocp.args.JsonSave(
+        {"measure": self.measure, **(progress or {})}
+      ),
     }
     if trainer is not None:
       items["trainer"] = ocp.args.StandardSave(trainer)
@@ -81,6 +86,8 @@ class Checkpoints:
       ValueError: if the arrays on disk have another structure or shape.
     """
     try:
+      # Orbax would notice half-way, with reads still under way.
+      _check_shapes(self.directory / str(step) / "params", params)
       restored = self.orbax.restore(
         step,
         args=ocp.args.Composite(
@@ -113,7 +120,7 @@ class Checkpoints:
 
 
 def open_checkpoints(
-  model_dir: str | pathlib.Path, keep: int = 3, measure: str = "ndcg@10"
+  model_dir: str | pathlib.Path, keep: int = 3, measure: str = MEASURE
 ) -> Checkpoints:
   """Opens for writing: keeps the newest `keep` steps and the best one.
 
@@ -156,8 +163,8 @@ def available_steps(model_dir: str | pathlib.Path) -> list[int]:
   )
 
 
-def best_step(model_dir: str | pathlib.Path, measure: str = "ndcg@10") -> int:
-  """The best step by the evaluation measure if one is known, else the newest.
+def best_step(model_dir: str | pathlib.Path) -> int:
+  """The best step by the run's own measure if one is known, else the newest.
 
   Raises:
     ValueError: if there is no checkpoint.
@@ -168,7 +175,13 @@ def best_step(model_dir: str | pathlib.Path, measure: str = "ndcg@10") -> int:
       f"{model_dir}: holds no checkpoint; a model directory has"
       f" {DIRECTORY}/<step>/, as `gtr train` and `gtr import` make"
     )
-  known = {step: _measures(model_dir, step).get(measure) for step in steps}
+  measure = _read_json(model_dir, steps[-1], "progress/metadata").get(
+    "measure", MEASURE
+  )
+  known = {
+    step: _read_json(model_dir, step, "metrics/metrics").get(measure)
+    for step in steps
+  }
   scored = [step for step in steps if known[step] is not None]
   if not scored:
     return steps[-1]
@@ -210,9 +223,28 @@ def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
     handler.close()
 
 
-def _measures(model_dir: str | pathlib.Path, step: int) -> dict[str, float]:
-  path = pathlib.Path(model_dir) / DIRECTORY / str(step) / "metrics" / "metrics"
-  return json.loads(path.read_text()) if path.is_file() else {}
+def _check_shapes(path: pathlib.Path, params: Any) -> None:
+  """Raises a ValueError if the arrays at `path` are not those of `params`."""
+  handler: Any = ocp.StandardCheckpointHandler()
+  try:
+    found = names.flatten(dict(handler.metadata(path)))
+  finally:
+    handler.close()
+  differences = names.compare(names.flatten(params), found)
+  other = differences.missing + differences.unused
+  if other:
+    raise ValueError(f"{other[0]} is not in both the checkpoint and the model")
+
+
+def _read_json(
+  model_dir: str | pathlib.Path, step: int, name: str
+) -> dict[str, Any]:
+  """A JSON item of a step; empty where the step has none, or half of one."""
+  path = pathlib.Path(model_dir) / DIRECTORY / str(step) / name
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
 
 
 def _first_line(error: Exception) -> str:

@@ -113,7 +113,9 @@ def compare(
 
 def shape_of(leaf: Any) -> tuple[int, ...]:
   """The shape of an array, or of what is a shape already."""
-  return tuple(leaf) if isinstance(leaf, tuple) else tuple(np.shape(leaf))
+  if isinstance(leaf, tuple):
+    return leaf
+  return tuple(leaf.shape if hasattr(leaf, "shape") else np.shape(leaf))
 
 
 def nearest(name: str, known: Iterable[str], num_names: int = 3) -> list[str]:

@@ -181,7 +181,9 @@ def _is_path(task: str) -> bool:
 def _files(task: str) -> list[pathlib.Path]:
   """The files that paths and patterns with commas between stand for."""
   files = []
-  for part in filter(None, (part.strip() for part in task.split(","))):
+  # A file whose name has a comma in it is that file.
+  parts = [task] if os.path.exists(task) else task.split(",")
+  for part in filter(None, (part.strip() for part in parts)):
     path = os.path.expanduser(part)
     # A file whose name looks like a pattern is that file.
     found = [path] if os.path.exists(path) else sorted(glob.glob(path))

@@ -88,6 +88,17 @@ class T5Encoder(nn.Module):
   dropout_rate: float = 0.0
   dtype: DTypeLike = jnp.float32
 
+  def __post_init__(self):
+    for name in ("num_layers", "num_heads", "head_dim", "mlp_dim"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+    if not 0 <= self.dropout_rate < 1:
+      raise ValueError(
+        f"dropout_rate is {self.dropout_rate}; it must be at least 0 and less"
+        " than 1"
+      )
+    super().__post_init__()
+
   @nn.compact
   def __call__(
     self,

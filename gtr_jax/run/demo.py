@@ -211,7 +211,8 @@ def _what_next(result: Mapping[str, Any]) -> str:
     else ""
   )
   model = result["model"]
-  store = pathlib.Path(model).parent / "store"
+  store = shlex.quote(str(pathlib.Path(model).parent / "store"))
+  model = shlex.quote(model)
   return f"""{honest}
 {result["seconds"]:.0f} seconds.  Curves: {result["picture"]}
 The SavedModel in {result["exported"]} takes raw strings; it differs from the

@@ -1,6 +1,7 @@
 """The parameters that a stage starts from: another stage's, or T5X's."""
 
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,8 +22,9 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
   """`params`, with every array replaced that the checkpoint holds.
 
   Args:
-    path: a model directory (its best step), or a T5X checkpoint.  One tower
-      serves both where the model has separate ones.
+    path: a model directory (its best step), one step of it
+      (checkpoints/<step>), or a T5X checkpoint.  One tower serves both where
+      the model has separate ones.
     params: initialised, on the mesh; what the checkpoint lacks, such as the
       projection in a T5 checkpoint, stays as it is and is reported.
     say: takes lines for the user.
@@ -38,6 +40,7 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
     raise ValueError(
       f"INITIAL_CHECKPOINT_PATH {path}: {error}; is it of another size?"
     ) from error
+  _check_layers(path, expected, found)
   taken = [name for name in expected if name in found]
   if not taken:
     raise ValueError(
@@ -82,11 +85,34 @@ def check_vocabulary(path: str, data: training_data.TrainingData) -> None:
 
 def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
   """The vocabulary folder of the model directory that a stage starts from."""
-  folder = pathlib.Path(path) / model_directory.VOCABULARY if path else None
-  return folder if folder and folder.is_dir() else None
+  if not path:
+    return None
+  own = pathlib.Path(path)
+  is_step = own.name.isdigit() and own.parent.name == manager.DIRECTORY
+  folder = (own.parents[1] if is_step else own) / model_directory.VOCABULARY
+  return folder if folder.is_dir() else None
+
+
+def _check_layers(
+  path: str, expected: Mapping[str, Any], found: Mapping[str, Any]
+) -> None:
+  """Refuses a deeper or shallower encoder, of which a part would fit."""
+  due, came = _layers(expected), _layers(found)
+  if came and came != due:
+    raise ValueError(
+      f"INITIAL_CHECKPOINT_PATH {path}: has {len(came)} encoder layers, the"
+      f" model {len(due)}; is it of another size?"
+    )
+
+
+def _layers(arrays: Mapping[str, Any]) -> set[str]:
+  return set(re.findall(r"\bencoder/(layers_\d+)/", " ".join(arrays)))
 
 
 def _read(path: str) -> Any:
+  own = pathlib.Path(path)
+  if own.name.isdigit() and own.parent.name == manager.DIRECTORY:
+    return manager.read_params(own.parents[1], int(own.name))
   if manager.available_steps(path):
     return manager.read_params(path, manager.best_step(path))
   return t5x.read_t5x(path, with_optimizer_state=False).params

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import math
 import pathlib
 import signal
@@ -15,6 +16,7 @@ import optax
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager
 from gtr_jax.data import pipeline, prefetch, vocabulary
+from gtr_jax.files import whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.objectives import objective as objective_lib
 from gtr_jax.run import (
@@ -32,6 +34,7 @@ from gtr_jax.training import step as step_lib
 
 # Batches made ahead of the step.
 PREFETCH = 4
+BAD_BATCH = "bad_batch.json"
 Say = Callable[[str], None]
 
 
@@ -127,9 +130,12 @@ def train(
       contextlib.closing(prefetch.prefetch(batches, PREFETCH))
     )
     guard = hooks_lib.FiniteGuard(
-      describe=lambda number: _examples(batches, number - initial_step),
+      describe=lambda number: _write_batch(
+        directory / BAD_BATCH, batches, number - initial_step
+      ),
       last_good=lambda: max(checkpoints.steps(), default=None),
       warn=lambda text: say(f"warning: {text}"),
+      first_step=initial_step,
     )
     metrics_log = hooks_lib.MetricsLog(
       log.write, log_period, data.batch_size, first_step, schedule
@@ -234,11 +240,18 @@ def _summary(
   )
 
 
-def _examples(batches: pipeline.PairBatches, number: int) -> str:
-  """Which examples the batch of update `number` (from 1) held."""
+def _write_batch(
+  path: pathlib.Path, batches: pipeline.PairBatches, number: int
+) -> str:
+  """Which examples the batch of update `number` (from 1) held; all in a file.
+
+  Examples are counted from 0 in the order of the data, bad lines left out.
+  """
   ids = [int(i) for i in batches.ids_at(number - 1)]
-  more = f" and {len(ids) - 16} more" if len(ids) > 16 else ""
-  return f"examples {', '.join(map(str, ids[:16]))}{more}"
+  content = {"update": number, "example_ids": ids}
+  whole.write(path, (json.dumps(content) + "\n").encode())
+  more = f" … (all in {path})" if len(ids) > 8 else ""
+  return f"examples {', '.join(map(str, ids[:8]))}{more}"
 
 
 def _is_over(

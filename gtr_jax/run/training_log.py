@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import sys
@@ -33,7 +34,9 @@ class TrainingLog:
 
   def write(self, number: int, kind: str, values: Mapping[str, float]) -> None:
     """One JSON line, one TensorBoard point a value, the loss in the bar."""
-    record = {"step": number, "kind": kind, **values}
+    # JSON has no NaN.
+    finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    record = {"step": number, "kind": kind, **finite}
     self._lines.write(json.dumps(record) + "\n")
     self._lines.flush()
     for name, value in values.items():
@@ -79,8 +82,13 @@ def open_log(
     purge_step=first_step + 1,
     write_to_disk=is_first,
   )
-  with contextlib.closing(board), bar, path.open("a") as lines:
-    yield TrainingLog(lines, board, bar)
+  try:
+    with bar, path.open("a") as lines:
+      yield TrainingLog(lines, board, bar)
+  finally:
+    # On a full disk the error that matters is the one that came first.
+    with contextlib.suppress(OSError):
+      board.close()
 
 
 def read(directory: pathlib.Path, kind: str) -> list[dict[str, Any]]:

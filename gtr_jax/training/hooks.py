@@ -38,6 +38,7 @@ class FiniteGuard:
     describe: number of an update → which examples its batch held.
     last_good: the step of the newest checkpoint, or None.
     warn: where a warning goes.
+    first_step: number at which the run began, before any resumption.
     loss: the last one looked at; None before the first.
   """
 
@@ -46,13 +47,14 @@ class FiniteGuard:
     describe: Callable[[int], str],
     last_good: Callable[[], int | None],
     warn: Callable[[str], None],
+    first_step: int = 0,
   ):
+    self._first_step = first_step
     self._describe = describe
     self._last_good = last_good
     self._warn = warn
     self._pending = collections.deque()
     self.loss: float | None = None
-    self._seen = 0
     self._tiny = 0
 
   def __call__(
@@ -78,17 +80,16 @@ class FiniteGuard:
         f"step {number}: {', '.join(bad)}; the batch held"
         f" {self._describe(number)}; last good checkpoint:"
         f" {'none' if good is None else f'step {good}'}; lower LEARNING_RATE"
-        " or look at these examples, then start again to go on from there"
+        " and start again to go on from there, or mend the examples and start"
+        " in another MODEL_DIR with INITIAL_CHECKPOINT_PATH"
       )
     self.loss = values["loss"]
-    self._alarm(self.loss)
+    if number <= self._first_step + FIRST_STEPS:
+      self._alarm(self.loss)
 
   def _alarm(self, loss: float) -> None:
-    if self._seen >= FIRST_STEPS:
-      return
-    self._seen += 1
     self._tiny += loss < SUSPICIOUS_LOSS
-    if self._seen == FIRST_STEPS and self._tiny == FIRST_STEPS:
+    if self._tiny == FIRST_STEPS:
       self._warn(
         f"the loss was below {SUSPICIOUS_LOSS} in all of the first"
         f" {FIRST_STEPS} steps: there is nothing to learn; are the passages of"

@@ -34,6 +34,16 @@ def test_keeps_the_newest_and_the_best(kept):
   assert manager.best_step(kept) == steps[0]
 
 
+def test_the_runs_own_measure_tells_the_best(tmp_path):
+  checkpoints = manager.open_checkpoints(tmp_path, keep=3, measure="mrr@10")
+  for step, (ndcg, mrr) in enumerate([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5)]):
+    checkpoints.save(
+      step, params(step), measures={"ndcg@10": ndcg, "mrr@10": mrr}
+    )
+  checkpoints.close()
+  assert manager.best_step(tmp_path) == 1
+
+
 def test_without_measures_the_newest_is_the_best(tmp_path):
   checkpoints = manager.open_checkpoints(tmp_path)
   for step in (1, 2):
@@ -52,7 +62,7 @@ def test_brings_everything_back(kept):
   checkpoints.close()
   np.testing.assert_array_equal(restored[0]["encoder"]["scale"], np.full(4, 7))
   assert int(restored[1]["count"]) == 7
-  assert restored[2] == {"data": {"batches": 7}}
+  assert restored[2] == {"measure": "ndcg@10", "data": {"batches": 7}}
 
 
 def test_another_models_checkpoint_is_refused(kept):

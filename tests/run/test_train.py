@@ -217,6 +217,27 @@ def assert_same_to_the_bit_across(a, step_a, b, step_b):
     np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
+def test_one_step_of_a_model_directory_is_a_start(data, short, tmp_path):
+  step = short / "checkpoints" / "2"
+  macros = {
+    "TRAIN_STEPS": 0,
+    "INITIAL_CHECKPOINT_PATH": f'"{step}"',
+    "EVAL_DATA": None,
+  }
+  assert train.main(arguments(data, tmp_path / "from", **macros)) == 0
+  assert_same_to_the_bit_across(short, 2, tmp_path / "from", 0)
+
+
+def test_an_encoder_of_another_depth_is_refused(data, short, tmp_path, capsys):
+  macros = {
+    "NUM_LAYERS": 2,
+    "INITIAL_CHECKPOINT_PATH": f'"{short}"',
+    "EVAL_DATA": None,
+  }
+  assert train.main(arguments(data, tmp_path / "deeper", **macros)) == 2
+  assert "has 1 encoder layers, the model 2" in capsys.readouterr().err
+
+
 def test_numbering_from_t5s_last_step(data, short, tmp_path):
   model_dir = tmp_path / "numbered"
   macros = {
@@ -250,6 +271,52 @@ def test_nan_stops_with_step_examples_and_last_good_checkpoint(
   assert "examples" in error and "last good checkpoint: step" in error
   for leaf in params_of(model_dir, manager.available_steps(model_dir)[-1]):
     assert np.isfinite(np.asarray(leaf)).all()
+  batch = json.loads((model_dir / "bad_batch.json").read_text())
+  assert len(batch["example_ids"]) == SMALL["BATCH_SIZE"]
+  assert f"step {batch['update']}: " in error
+
+
+@pytest.fixture(scope="module")
+def variant(data, tmp_path_factory):
+  """Runs of a model with everything unusual, by number of model shards."""
+  own = tmp_path_factory.mktemp("own") / "variant.gin"
+  own.write_text(
+    "from __gin__ import dynamic_registration\n"
+    "from gtr_jax.layers import mlp\n"
+    "include 'experiments/gtr_base_finetune.gin'\n"
+    "include 'models/separate_towers.gin'\n"
+    "include 'models/learned_temperature.gin'\n"
+    "MLP_ACTIVATIONS = (@mlp.gelu_gate, @mlp.linear_gate)\n"
+  )
+
+  def losses(model_parallel, num_chunks):
+    model_dir = tmp_path_factory.mktemp("variant") / "model"
+    macros = {
+      "MODEL_PARALLEL": model_parallel,
+      "NUM_CHUNKS": num_chunks,
+      "DROPOUT_RATE": 0.0,
+      "TRAIN_STEPS": 3,
+      "EVAL_DATA": None,
+    }
+    argv = arguments(data, model_dir, **macros)
+    argv[0] = f"--gin_file={own}"
+    assert train.main(argv) == 0
+    records = training_log.read(model_dir, "train")
+    return [record["loss"] for record in records], model_dir
+
+  return losses
+
+
+def test_shards_and_chunks_change_no_loss_of_gated_separate_towers(variant):
+  plain, model_dir = variant(1, 1)
+  sharded, _ = variant(2, 2)
+  np.testing.assert_allclose(sharded, plain, rtol=1e-4)
+  loaded = model_directory.load(model_dir)
+  assert set(loaded.params) == {
+    "query_encoder",
+    "passage_encoder",
+    "temperature",
+  }
 
 
 def test_early_stopping(data, tmp_path, capsys):
@@ -285,6 +352,8 @@ def test_early_stopping(data, tmp_path, capsys):
     ({"t5_encoder.T5Encodr.num_layers": 3}, "T5Encoder"),
     ({"SCHEDULE": "@schedules.linnear()"}, "schedules.linear"),
     ({"MODEL_PARALLEL": 3}, "MODEL_PARALLEL is 3"),
+    ({"NUM_LAYERS": 0}, "num_layers is 0"),
+    ({"DROPOUT_RATE": 1.5}, "dropout_rate is 1.5"),
     ({"NUM_CHUNKS": 0, "EVAL_DATA": None}, "NUM_CHUNKS is 0"),
     ({"NUM_NEGATIVES": -1}, "NUM_NEGATIVES to 0 or more"),
     ({"EARLY_STOPPING": 1}, "EVAL_DATA None"),

@@ -88,7 +88,7 @@ def test_reads_every_field(tmp_path):
 
 
 def test_files_are_read_in_order_and_gzip_by_name(tmp_path):
-  first = write(tmp_path / "b.jsonl.gz", gzip.compress(GOOD))
+  first = write(tmp_path / "b.jsonl.gz", gzip.compress(GOOD, mtime=0))
   second = write(tmp_path / "a.jsonl", GOOD.replace(b'"q"', b'"z"'))
   queries = [pair.query for pair in sources.read_pairs([first, second])]
   assert queries == ["q", "z"]
@@ -127,7 +127,11 @@ def test_skipped_lines_are_counted_and_reported(tmp_path):
     ("pairs.jsonl", b"\n\n", "no pair in the file"),
     ("pairs.jsonl.gz", b"", "no pair in the file"),
     ("pairs.jsonl.gz", GOOD, "gzip stream is broken"),
-    ("pairs.jsonl.gz", gzip.compress(GOOD)[:15], "gzip stream is broken"),
+    (
+      "pairs.jsonl.gz",
+      gzip.compress(GOOD, mtime=0)[:15],
+      "gzip stream is broken",
+    ),
     ("pairs.jsonl", "{}".encode("utf-16"), "byte 0xff at column 1"),
   ],
 )

@@ -41,8 +41,8 @@ def parse(number, line):
     b"\xef\xbb\xbf" + GOOD * 2,
     (GOOD * 2).replace(b"\n", b"\r\n"),
     GOOD * 2 + b"\n \n\r\n",
-    gzip.compress(GOOD * 2),
-    gzip.compress(GOOD) + gzip.compress(GOOD),
+    gzip.compress(GOOD * 2, mtime=0),
+    gzip.compress(GOOD, mtime=0) + gzip.compress(GOOD, mtime=0),
   ],
   ids=[
     "plain",

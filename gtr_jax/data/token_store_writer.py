@@ -8,7 +8,6 @@ an unchanged one is found again.
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,14 +15,14 @@ import pathlib
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
 
 from gtr_jax.data import token_store, tokenization
-from gtr_jax.files import whole
+from gtr_jax.files import lock, whole
 from gtr_jax.types import TowerName
 
 _MAX_EXAMPLES = 2**31 - 1  # An example's id is an int32.
@@ -55,7 +54,8 @@ def build(
   final = directory / fingerprint[:24]
   if not (final / token_store.MANIFEST_FILE).exists():
     directory.mkdir(parents=True, exist_ok=True)
-    with _lock(directory / f".{final.name}.lock"):
+    # Where the file system has no locks the rename still decides.
+    with lock.held(directory / f".{final.name}.lock"):
       if not (final / token_store.MANIFEST_FILE).exists():
         shutil.rmtree(final, ignore_errors=True)
         _build(final, chunks, vocab_size, lengths, notes)
@@ -108,16 +108,6 @@ def _rename_unless_there(temporary: pathlib.Path, final: pathlib.Path) -> None:
     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
       raise
   whole.sync_directory(final.parent)
-
-
-@contextlib.contextmanager
-def _lock(path: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process of this machine holds the lock."""
-  with path.open("w") as stream:
-    # Some network file systems have no locks; the rename still decides there.
-    with contextlib.suppress(OSError):
-      fcntl.flock(stream, fcntl.LOCK_EX)
-    yield
 
 
 @dataclass

@@ -7,7 +7,6 @@ place.  Each file is written whole or not at all.
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import pathlib
 import re
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from gtr_jax.files import whole
+from gtr_jax.files import lock, whole
 from gtr_jax.retrieval import documents, shards, store
 
 LOCK = ".lock"
@@ -214,14 +213,11 @@ def _locked(directory: pathlib.Path) -> Iterator[None]:
   """Makes the directory and keeps other writers out; a kill lets them in."""
   _check_own(directory)
   directory.mkdir(parents=True, exist_ok=True)
-  with (directory / LOCK).open("wb") as stream:
-    try:
-      fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise ValueError(
-        f"{directory}: another `gtr encode` is writing it: wait, or choose"
-        " another --output"
-      ) from None
+  refusal = (
+    f"{directory}: another `gtr encode` is writing it: wait, or choose another"
+    " --output"
+  )
+  with lock.held(directory / LOCK, refusal):
     for leftover in directory.glob(".*.tmp"):
       leftover.unlink()
     yield

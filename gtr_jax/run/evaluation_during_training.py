@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 
 from gtr_jax.data import python_docs, vocabulary
-from gtr_jax.evaluation import beir, evaluate, measures
+from gtr_jax.evaluation import beir, evaluate, lengths, measures
 from gtr_jax.models import dual_encoder
 from gtr_jax.run import model_directory
 from gtr_jax.training import hooks
@@ -35,8 +35,8 @@ class Evaluation:
   data: str | None
   split: str = "dev"
   period: int = 1000
-  query_length: int = model_directory.QUERY_LENGTH
-  passage_length: int = model_directory.PASSAGE_LENGTH
+  query_length: int = lengths.GTR.query
+  passage_length: int = lengths.GTR.passage
   patience: int | None = None
   measure: str = "ndcg@10"
 

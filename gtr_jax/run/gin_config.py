@@ -23,6 +23,8 @@ CONFIG_ROOT = next(
   for path in (_PACKAGE / "gin_configs", _PACKAGE.parent / "gin_configs")
   if path.is_dir() or path.parent == _PACKAGE.parent
 )
+# What gin raises for a mistake in a config.
+_MISTAKES = (ValueError, SyntaxError, TypeError, NameError, AttributeError)
 _VALUE = "gtr_jax_value_of_macro"
 _MACRO = re.compile(r"%([A-Z]\w*)")
 _NO_PARAMETER = re.compile(
@@ -66,13 +68,7 @@ def parse(
     raise ValueError(
       f"{_line(error)} Known short names: {names}" if files else _line(error)
     ) from error
-  except (
-    ValueError,
-    SyntaxError,
-    TypeError,
-    NameError,
-    AttributeError,
-  ) as error:
+  except _MISTAKES as error:
     raise ValueError(f"gin: {_line(error)}{_nearest(str(error))}") from error
   except ImportError as error:
     raise ValueError(f"gin: cannot import: {_line(error)}") from error
@@ -95,14 +91,7 @@ def macro_of_file(path: pathlib.Path, name: str) -> Any:
     with gin.unlock_config():
       gin.parse_config(f"{_VALUE}.value = %{name}")
     return gin.get_configurable(_VALUE)()
-  except (
-    ValueError,
-    SyntaxError,
-    TypeError,
-    NameError,
-    AttributeError,
-    ImportError,
-  ) as error:
+  except (*_MISTAKES, ImportError) as error:
     raise ValueError(f"{path}: {_line(_unwrapped(error))}") from error
 
 

@@ -6,7 +6,6 @@ them metrics.jsonl, tensorboard/ and examples/.
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -20,7 +19,8 @@ from jaxtyping import Array, Float, Int
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager, names
 from gtr_jax.data import vocabulary
-from gtr_jax.files import whole
+from gtr_jax.evaluation import lengths
+from gtr_jax.files import lock, whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.retrieval import encode
 from gtr_jax.run import gin_config
@@ -29,9 +29,6 @@ from gtr_jax.types import Params
 CONFIG_FILE = "config.gin"
 VOCABULARY = "vocabulary"
 LOCK_FILE = ".lock"
-# GTR's lengths in evaluation (Ni et al., 2021, §4.2).
-QUERY_LENGTH = 64
-PASSAGE_LENGTH = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +86,8 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
 def encoder(
   path: str | os.PathLike[str],
   step: int | None = None,
-  query_length: int = QUERY_LENGTH,
-  passage_length: int = PASSAGE_LENGTH,
+  query_length: int = lengths.GTR.query,
+  passage_length: int = lengths.GTR.passage,
   mesh: jax.sharding.Mesh | None = None,
 ) -> encode.Encoder:
   """An encoder of texts, read from a model directory.
@@ -120,8 +117,8 @@ def make_encoder(
   model: dual_encoder.DualEncoder,
   params: Params,
   tokenizer: vocabulary.Tokenizer | None,
-  query_length: int = QUERY_LENGTH,
-  passage_length: int = PASSAGE_LENGTH,
+  query_length: int = lengths.GTR.query,
+  passage_length: int = lengths.GTR.passage,
   mesh: jax.sharding.Mesh | None = None,
   checkpoint_hash: str | None = None,
 ) -> encode.Encoder:
@@ -159,16 +156,11 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
   Raises:
     ValueError: if another process is at work in the directory.
   """
-  with (directory / LOCK_FILE).open("w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise ValueError(
-        f"{directory}: another process trains in it; wait until it has ended,"
-        " or choose another MODEL_DIR"
-      ) from None
-    except OSError:
-      pass  # Some network file systems have no locks.
+  refusal = (
+    f"{directory}: another process trains in it; wait until it has ended, or"
+    " choose another MODEL_DIR"
+  )
+  with lock.held(directory / LOCK_FILE, refusal):
     yield
 
 

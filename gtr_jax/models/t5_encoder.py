@@ -89,7 +89,7 @@ class T5Encoder(nn.Module):
   dtype: DTypeLike = jnp.float32
 
   def __post_init__(self):
-    for name in ("num_layers", "num_heads", "head_dim", "mlp_dim"):
+    for name in ("num_heads", "head_dim", "mlp_dim"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
     if not 0 <= self.dropout_rate < 1:

@@ -352,7 +352,7 @@ def test_early_stopping(data, tmp_path, capsys):
     ({"t5_encoder.T5Encodr.num_layers": 3}, "T5Encoder"),
     ({"SCHEDULE": "@schedules.linnear()"}, "schedules.linear"),
     ({"MODEL_PARALLEL": 3}, "MODEL_PARALLEL is 3"),
-    ({"NUM_LAYERS": 0}, "num_layers is 0"),
+    ({"HEAD_DIM": 0}, "head_dim is 0"),
     ({"DROPOUT_RATE": 1.5}, "dropout_rate is 1.5"),
     ({"NUM_CHUNKS": 0, "EVAL_DATA": None}, "NUM_CHUNKS is 0"),
     ({"NUM_NEGATIVES": -1}, "NUM_NEGATIVES to 0 or more"),

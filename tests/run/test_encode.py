@@ -119,7 +119,6 @@ def test_a_finished_store_is_no_work(toy_model, corpus, tmp_path, gtr):
 
 KILLED = """
 import os, signal, sys
-from gtr_jax.retrieval import shards, whole_file
 from gtr_jax.run import encode
 num_files = 0
 def replace(old, new, replace=os.replace):

@@ -36,6 +36,16 @@ class Batches(Protocol):
     passage_keys    int32 [b, K, 2]  likewise; both 0 for no negative
     positive_keys   int32 [b, P, 2]  all known positives of the query, 0-padded
     example_ids     int32 [b]        which example of the data set a row is
+
+  A packed batch has whole texts end to end instead of the tokens, the rows of
+  one device's share behind those of another; likewise for passages:
+
+    query_rows      int32 [r, L]     token ids, 0 where there is no text
+    query_segments  int32 [r, L]     1 to S: slot of the text; 0 is no text
+    query_texts     int32 [r, S]     number of each slot's text in its share,
+                                     passages query by query; -1 is no text
+
+  A text of no tokens, such as no negative, has no slot.
   """
 
   def __next__(self) -> HostBatch: ...

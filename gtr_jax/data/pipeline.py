@@ -11,12 +11,37 @@ from typing import Any
 import numpy as np
 
 from gtr_jax.data import permutation
+from gtr_jax.data.global_batch import GlobalBatch
 from gtr_jax.data.token_store import TokenStore
-from gtr_jax.types import HostBatch
+from gtr_jax.types import HostBatch, TowerName
 
 # More known positives of a query than this are not worth their memory.
 _MOST_POSITIVES = 16
 _POSITIVE, _NEGATIVE = 1, 2  # So that the two choices are independent.
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+  """Examples [b], and which texts stand for them.
+
+  Attributes:
+    queries: [b].
+    passages: [b, K]; -1 is no negative.
+    known: positives, [b, P], the one in use first; -1 is none.
+  """
+
+  examples: np.ndarray
+  queries: np.ndarray
+  passages: np.ndarray
+  known: np.ndarray
+
+  def part(self, rows: np.ndarray) -> "_Choice":
+    return _Choice(
+      self.examples[rows],
+      self.queries[rows],
+      self.passages[rows],
+      self.known[rows],
+    )
 
 
 @dataclass(eq=False)
@@ -36,6 +61,7 @@ class PairBatches:
       takes as many as any example has, 16 at most.  The one in use comes first.
     process_index, process_count: which rows of the global batch are ours.
     shuffle: False gives the store's own order, every epoch.
+    lengths: L of both towers.
   """
 
   store: TokenStore
@@ -48,16 +74,16 @@ class PairBatches:
   process_index: int = 0
   process_count: int = 1
   shuffle: bool = True
-  _lengths: tuple[int, int] = field(init=False)
+  lengths: dict[TowerName, int] = field(init=False)
   _num_known: int = field(init=False)
   _next: int = field(default=0, init=False)
 
   def __post_init__(self):
     _check(self)
-    self._lengths = (
-      self.query_length or self.store.lengths["query"],
-      self.passage_length or self.store.lengths["passage"],
-    )
+    self.lengths = {
+      "query": self.query_length or self.store.lengths["query"],
+      "passage": self.passage_length or self.store.lengths["passage"],
+    }
     self._num_known = self.max_positives or min(
       self.store.statistics.max_positives, _MOST_POSITIVES
     )
@@ -92,21 +118,27 @@ class PairBatches:
   def batch_at(self, number: int) -> HostBatch:
     """This process's rows of batch `number`, counted from 0."""
     rows = self.batch_size // self.process_count
-    first = number * self.batch_size + self.process_index * rows
-    epochs, examples = self._examples(first + np.arange(rows))
-    texts = self.store.example_offsets[examples]  # [b], of the query
-    known = self._positives(texts, epochs, examples)  # [b, P]
-    negatives = self._negatives(texts, epochs, examples)  # [b, K - 1]
-    passages = np.concatenate([known[:, :1], negatives], axis=1)  # [b, K]
-    query_length, passage_length = self._lengths
+    choice = self._choose(number, self.process_index * rows, rows)
     return {
-      "query_tokens": self.store.token_rows(texts, query_length),
-      "passage_tokens": self.store.token_rows(passages, passage_length),
-      "query_keys": self.store.text_keys(texts),
-      "passage_keys": self.store.text_keys(passages),
-      "positive_keys": self.store.text_keys(known),
-      "example_ids": examples.astype(np.int32),
+      "query_tokens": self.store.token_rows(
+        choice.queries, self.lengths["query"]
+      ),
+      "passage_tokens": self.store.token_rows(
+        choice.passages, self.lengths["passage"]
+      ),
+      **self._others(choice),
     }
+
+  def global_batch_at(self, number: int) -> GlobalBatch:
+    """Batch `number` of all processes, counted from 0."""
+    choice = self._choose(number, 0, self.batch_size)
+    return GlobalBatch(
+      texts={
+        "query": self.store.texts(choice.queries),
+        "passage": self.store.texts(choice.passages.reshape(-1)),
+      },
+      others=lambda part: self._others(choice.part(part)),
+    )
 
   def ids_at(self, number: int) -> list[int]:
     """Example ids of the whole global batch `number`."""
@@ -120,6 +152,25 @@ class PairBatches:
       "seed": self.seed,
       "batch_size": self.batch_size,
       "shuffle": self.shuffle,
+    }
+
+  def _choose(self, number: int, first: int, count: int) -> "_Choice":
+    """The texts of `count` queries of a batch, from its query `first` on."""
+    start = number * self.batch_size + first
+    epochs, examples = self._examples(start + np.arange(count))
+    queries = self.store.example_offsets[examples]  # [b]
+    known = self._positives(queries, epochs, examples)  # [b, P]
+    negatives = self._negatives(queries, epochs, examples)  # [b, K - 1]
+    passages = np.concatenate([known[:, :1], negatives], axis=1)  # [b, K]
+    return _Choice(examples, queries, passages, known)
+
+  def _others(self, choice: "_Choice") -> HostBatch:
+    """What a batch holds besides the tokens."""
+    return {
+      "query_keys": self.store.text_keys(choice.queries),
+      "passage_keys": self.store.text_keys(choice.passages),
+      "positive_keys": self.store.text_keys(choice.known),
+      "example_ids": choice.examples.astype(np.int32),
     }
 
   def _examples(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

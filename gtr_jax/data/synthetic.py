@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gtr_jax.types import HostBatch
+from gtr_jax import packing
+from gtr_jax.data.global_batch import GlobalBatch
+from gtr_jax.types import HostBatch, TowerName
 
 EOS_ID = 1
 _FIRST_PIECE = 3  # After padding, EOS and unknown, as in T5's vocabulary.
@@ -43,6 +45,10 @@ class SyntheticBatches:
   process_count: int = 1
   _next: int = field(default=0, init=False)
 
+  @property
+  def lengths(self) -> dict[TowerName, int]:
+    return {"query": self.query_length, "passage": self.passage_length}
+
   def __post_init__(self):
     if self.batch_size % self.process_count:
       raise ValueError(
@@ -72,6 +78,24 @@ class SyntheticBatches:
 
   def batch_at(self, number: int) -> HostBatch:
     """This process's rows of batch `number`, counted from 0."""
+    rows = self.batch_size // self.process_count
+    first = self.process_index * rows
+    batch = self._whole_at(number)
+    return {name: array[first : first + rows] for name, array in batch.items()}
+
+  def global_batch_at(self, number: int) -> GlobalBatch:
+    """Batch `number` of all processes, counted from 0."""
+    others = self._whole_at(number)
+    texts: dict[TowerName, packing.Texts] = {
+      "query": _texts(others.pop("query_tokens")),
+      "passage": _texts(others.pop("passage_tokens")),
+    }
+    return GlobalBatch(
+      texts,
+      lambda part: {name: array[part] for name, array in others.items()},
+    )
+
+  def _whole_at(self, number: int) -> HostBatch:
     rng = np.random.default_rng([self.seed, number])
     num_texts = self.batch_size * (1 + self.num_negatives)
     passages = rng.integers(
@@ -95,7 +119,7 @@ class SyntheticBatches:
     examples = number * self.batch_size + np.arange(self.batch_size)
     passage_keys = _keys(examples[:, None] * (1 + self.num_negatives)
                          + np.arange(1 + self.num_negatives))  # fmt: skip
-    batch = {
+    return {
       "query_tokens": _cut(queries, query_sizes),
       "passage_tokens": _cut(passages, passage_sizes),
       "query_keys": _keys(examples),
@@ -103,9 +127,13 @@ class SyntheticBatches:
       "positive_keys": passage_keys[:, :1],
       "example_ids": examples.astype(np.int32),
     }
-    rows = self.batch_size // self.process_count
-    first = self.process_index * rows
-    return {name: rows_[first : first + rows] for name, rows_ in batch.items()}
+
+
+def _texts(tokens: np.ndarray) -> packing.Texts:
+  """The texts of padded rows [..., L]."""
+  rows = tokens.reshape(-1, tokens.shape[-1])
+  starts = np.arange(len(rows)) * rows.shape[1]
+  return packing.Texts(tokens.reshape(-1), starts, (rows > 0).sum(axis=1))
 
 
 def _sizes(

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gtr_jax import packing
 from gtr_jax.types import TowerName
 
 FORMAT = 1
@@ -86,6 +87,13 @@ class TokenStore:
     rows = np.zeros((flat.size, length), np.int32)
     rows[taken] = self.tokens[(starts[:, None] + columns)[taken]]
     return rows.reshape(*texts.shape, length)
+
+  def texts(self, texts: np.ndarray) -> packing.Texts:
+    """Where the tokens of texts [n] lie; -1 gives a text of none."""
+    starts = self.text_offsets[texts]
+    # From the last offset back to the first: less than no token for -1.
+    sizes = np.maximum(self.text_offsets[texts + 1] - starts, 0)
+    return packing.Texts(self.tokens, starts, sizes)
 
   def text_keys(self, texts: np.ndarray) -> np.ndarray:
     """Keys of texts, int32 [*texts.shape, 2]; both 0 where the text is -1."""

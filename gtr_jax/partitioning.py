@@ -1,5 +1,6 @@
 """From logical axis names to devices: the mesh, the rules, the shardings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,30 @@ def shardings(boxed: Any, mesh: Mesh, rules: Rules = STANDARD_RULES) -> Any:
     return NamedSharding(mesh, PartitionSpec(*axes))
 
   return jax.tree.map(one, boxed, is_leaf=_is_boxed)
+
+
+def process_share(mesh: Mesh) -> tuple[int, int]:
+  """Which part of each global batch this process reads, and of how many parts.
+
+  Processes whose devices share a copy of the model read the same part.
+
+  Raises:
+    ValueError: if the parts of two processes overlap but differ.
+  """
+  axes = tuple(axis for axis in mesh.axis_names if axis != "model")
+  size = math.prod(mesh.shape[axis] for axis in axes)
+  rows = NamedSharding(mesh, PartitionSpec(axes))
+  places: dict[int, set[int]] = {}
+  for device, (place,) in rows.devices_indices_map((size,)).items():
+    places.setdefault(device.process_index, set()).add(place.start or 0)
+  parts = sorted(set(map(frozenset, places.values())), key=min)
+  if sum(map(len, parts)) != size or len(set(map(len, parts))) > 1:
+    raise ValueError(
+      f"MODEL_PARALLEL gives {len(places)} processes unequal or overlapping"
+      " parts of the batch; choose one that divides the devices of a process,"
+      " or a multiple of them"
+    )
+  return parts.index(frozenset(places[jax.process_index()])), len(parts)
 
 
 def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> Batch:

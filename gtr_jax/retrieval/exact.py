@@ -45,7 +45,8 @@ class ExactIndex:
   Attributes:
     embeddings: [C, D], an array or a store's.
     ids: [C], the passages' names.
-    mesh: devices that share each block; None takes one.
+    mesh: devices that share each block; None takes one.  Of a mesh over several
+      processes each takes its own devices and searches everything.
     block_rows: passages scored at a time, on all devices together.
     query_rows: queries scored at a time.
     queries_per_pass: queries for which the corpus is read once.
@@ -151,10 +152,11 @@ class ExactIndex:
 
   @functools.cached_property
   def _mesh(self) -> Mesh:
-    if self.mesh is not None:
+    if self.mesh is not None and not self.mesh.is_multi_process:
       return self.mesh
+    devices = jax.local_devices()[: 1 if self.mesh is None else None]
     return jax.make_mesh(
-      (1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1]
+      (len(devices),), ("data",), (AxisType.Auto,), devices=devices
     )
 
   @functools.cached_property

@@ -85,7 +85,14 @@ class Towers:
 
   @functools.cached_property
   def _compiled(self) -> dict[TowerName, Callable]:
-    return {name: jax.jit(tower) for name, tower in self.functions.items()}
+    whole = None
+    if self.mesh is not None and self.mesh.is_multi_process:
+      # Else devices of other processes hold rows that this one cannot read.
+      whole = NamedSharding(self.mesh, PartitionSpec())
+    return {
+      name: jax.jit(tower, out_shardings=whole)
+      for name, tower in self.functions.items()
+    }
 
   @functools.cached_property
   def _placed(self) -> Params:
@@ -105,9 +112,8 @@ class Towers:
   def _on_devices(self, tokens: Int32[np.ndarray, "n L"]) -> jax.Array:
     if self.mesh is None:
       return jax.device_put(tokens)
-    return jax.device_put(
-      tokens, NamedSharding(self.mesh, PartitionSpec("data"))
-    )
+    rows = NamedSharding(self.mesh, PartitionSpec("data"))
+    return jax.make_array_from_callback(tokens.shape, rows, tokens.__getitem__)
 
   def nothing(self, tower: TowerName) -> Embeddings:
     """[0, D]."""

@@ -61,7 +61,7 @@ def run_program(
     if args.debug:
       traceback.print_exc()
     else:
-      print(f"gtr {name}: {_one_line(error)}", file=sys.stderr)
+      print(f"gtr {name}: {one_line(error)}", file=sys.stderr)
     return 2 if _is_users(error) else 1
   if args.json:
     print(json.dumps(dict(result), ensure_ascii=False), flush=True)
@@ -129,7 +129,7 @@ def _is_users(error: Exception) -> bool:
   )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
   if isinstance(error, OSError) and error.filename is not None:
     return f"{error.filename}: {error.strerror}"
   if isinstance(error, OSError) and error.errno in _OF_THE_DISK:

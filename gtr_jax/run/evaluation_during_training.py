@@ -10,7 +10,7 @@ import jax
 from gtr_jax.data import python_docs, vocabulary
 from gtr_jax.evaluation import beir, evaluate, lengths, measures
 from gtr_jax.models import dual_encoder
-from gtr_jax.run import model_directory
+from gtr_jax.run import distributed, model_directory
 from gtr_jax.training import hooks
 
 EMBEDDED = "python_docs_"
@@ -90,7 +90,10 @@ class Evaluation:
 
     def measured(params) -> dict[str, float]:
       trained = dataclasses.replace(encoder, params=params)
-      return evaluate.evaluate(trained, collection).means
+      # What stops or keeps a run must be the same for all processes.
+      return distributed.from_first(
+        evaluate.evaluate(trained, collection).means
+      )
 
     return measured
 

@@ -146,6 +146,22 @@ def make_encoder(
   )
 
 
+def path_of(model_dir: str) -> pathlib.Path:
+  """The folder of a MODEL_DIR.
+
+  Raises:
+    ValueError: for an address such as gs://bucket/model, which pathlib would
+      take for a folder of this machine.
+  """
+  scheme, separator, rest = model_dir.partition("://")
+  if separator:
+    raise ValueError(
+      f"MODEL_DIR is {model_dir}; a folder is due: mount the store (gcsfuse for"
+      f" {scheme}://) on every host and give the folder, such as /mnt/{rest}"
+    )
+  return pathlib.Path(model_dir)
+
+
 @contextlib.contextmanager
 def locked(directory: pathlib.Path) -> Iterator[None]:
   """Keeps other processes of this machine from training in the directory.

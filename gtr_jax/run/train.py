@@ -37,6 +37,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="a bad line of the data stops the run, or is counted and left out;"
     " the same as --gin.ON_BAD_LINE",
   )
+  _add_process_arguments(parser)
+
+
+def _add_process_arguments(parser: argparse.ArgumentParser) -> None:
+  group = parser.add_argument_group(
+    "several processes",
+    "The same command on every host; a TPU slice of several hosts needs none of"
+    " these flags.",
+  )
+  group.add_argument(
+    "--coordinator_address",
+    metavar="HOST:PORT",
+    help="where process 0 listens for the others",
+  )
+  group.add_argument(
+    "--process_count",
+    type=int,
+    metavar="N",
+    help="how many processes there are",
+  )
+  group.add_argument(
+    "--process_index", type=int, metavar="I", help="which one this is, from 0"
+  )
+  group.add_argument(
+    "--multiprocess",
+    choices=("auto", "always", "never"),
+    default="auto",
+    help="whether to ask the environment (a TPU slice, Slurm, Open MPI) for the"
+    " other processes; auto asks where there are signs of any",
+  )
+  group.add_argument(
+    "--silence_seconds",
+    type=int,
+    default=30,
+    metavar="S",
+    help="a process without a sign of life for so long counts as lost, and all"
+    " others end",
+  )
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -44,14 +82,20 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     raise ValueError(
       "--gin_file is missing, such as --gin_file=experiments/demo_stage1.gin"
     )
-  from gtr_jax.run import gin_config, gin_types, trainer
+  import jax
+
+  from gtr_jax.run import distributed, gin_config, gin_types, trainer
 
   bindings = list(args.gin_bindings)
   if args.on_bad_line:
     bindings.append(f"ON_BAD_LINE={args.on_bad_line!r}")
   gin_config.parse(args.gin_file, bindings, args.gin_search_paths.split(","))
   gin_types.check()
-  result = gin_config.call(trainer.train)
+  with distributed.joined(args):
+    result = gin_config.call(trainer.train)
+  if jax.process_index() > 0:
+    args.json = False
+    return result
   print(
     f"{result['model']}: step {result['step']:,}"
     + ("" if result["loss"] is None else f", loss {result['loss']:.4f}")
@@ -61,7 +105,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
   argv = sys.argv[1:] if argv is None else argv
-  return cli.run_program(
+  status = cli.run_program(
     "train",
     "Trains one stage; goes on by itself if MODEL_DIR holds checkpoints."
     " T5X's gin flags: --gin_file, --gin.NAME=VALUE, --gin_search_paths.",
@@ -69,6 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     run,
     cli.split_gin_bindings(argv),
   )
+  if status:
+    from gtr_jax.run import distributed
+
+    distributed.end(status)
+  return status
 
 
 if __name__ == "__main__":

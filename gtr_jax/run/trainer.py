@@ -5,9 +5,8 @@ import itertools
 import json
 import math
 import pathlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,10 +19,12 @@ from gtr_jax.files import whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.objectives import objective as objective_lib
 from gtr_jax.run import (
+  distributed,
   evaluation_during_training,
   gin_config,
   initial_checkpoint,
   model_directory,
+  stop_signals,
   training_data,
   training_log,
 )
@@ -89,21 +90,24 @@ def train(
     LOG_PERIOD=log_period,
     CHECKPOINT_PERIOD=checkpoint_period,
   )
-  say = _say if jax.process_index() == 0 else _hush
+  is_first = jax.process_index() == 0
+  say = _say if is_first else _hush
   mesh = _mesh(model_parallel, data.batch_size)
-  directory = pathlib.Path(model_dir)
-  directory.mkdir(parents=True, exist_ok=True)
-  with contextlib.ExitStack() as stack:
-    if jax.process_index() == 0:
+  directory = model_directory.path_of(model_dir)
+  with distributed.exit_stack() as stack:
+    distributed.check_shared(directory)
+    if is_first:
       stack.enter_context(model_directory.locked(directory))
     if initial_checkpoint_path and not manager.available_steps(directory):
       initial_checkpoint.check_vocabulary(initial_checkpoint_path, data)
-    batches, tokenizer = data.open(
-      directory,
-      seed,
-      initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
-      say,
-    )
+    with distributed.first_alone("data"):
+      batches, tokenizer = data.open(
+        directory,
+        seed,
+        initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
+        say,
+        partitioning.process_share(mesh),
+      )
     init = state_lib.make_init(
       objective, optimizer, batches.batch_at(0), initial_step
     )
@@ -119,9 +123,11 @@ def train(
       checkpoints, state, batches, initial_checkpoint_path, say
     )
     first_step = int(state.step)
-    vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
-    model_directory.write_config(directory, gin_config.operative_config())
-    evaluate = evaluation.open(directory, model, tokenizer, mesh, say)
+    if is_first:
+      vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
+      model_directory.write_config(directory, gin_config.operative_config())
+    with distributed.first_alone("collection"):
+      evaluate = evaluation.open(directory, model, tokenizer, mesh, say)
     say(_summary(state, batches, tokenizer, mesh, train_steps))
     log = stack.enter_context(
       training_log.open_log(directory, first_step, train_steps)
@@ -152,7 +158,7 @@ def train(
       progress=progress,
       saved_step=max(checkpoints.steps(), default=None),
     )
-    asked_to_stop = stack.enter_context(_stop_signals(say))
+    stop = stack.enter_context(stop_signals.watched(say, first_step))
     state = loop.train(
       state,
       (
@@ -163,7 +169,7 @@ def train(
       train_steps,
       hooks=[guard, metrics_log, log.tick, keeper],
       stop=lambda: (
-        asked_to_stop() or _is_over(keeper.progress, evaluation.patience, say)
+        stop.is_due() or _is_over(keeper.progress, evaluation.patience, say)
       ),
     )
     guard.flush()
@@ -173,7 +179,7 @@ def train(
     "step": int(state.step),
     "loss": guard.loss,
     "examples_per_second": round(metrics_log.examples_per_second, 2),
-    "stopped_by_signal": asked_to_stop(),
+    "stopped_by_signal": stop.came(),
   }
 
 
@@ -249,7 +255,8 @@ def _write_batch(
   """
   ids = [int(i) for i in batches.ids_at(number - 1)]
   content = {"update": number, "example_ids": ids}
-  whole.write(path, (json.dumps(content) + "\n").encode())
+  if jax.process_index() == 0:
+    whole.write(path, (json.dumps(content) + "\n").encode())
   more = f" … (all in {path})" if len(ids) > 8 else ""
   return f"examples {', '.join(map(str, ids[:8]))}{more}"
 
@@ -264,32 +271,6 @@ def _is_over(
     f" {progress.best:.4f}, was at step {progress.best_step}"
   )
   return True
-
-
-@contextlib.contextmanager
-def _stop_signals(say: Say) -> Iterator[Callable[[], bool]]:
-  """True once SIGTERM or SIGINT came: the run saves and ends after its step.
-
-  A second SIGINT interrupts at once.
-  """
-  received: list[int] = []
-
-  def on_signal(number, frame):
-    if received and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    received.append(number)
-    name = signal.Signals(number).name
-    say(f"{name}: saving after this step, then ending")
-
-  before = {}
-  with contextlib.suppress(ValueError):  # Not in the main thread: no handlers.
-    for number in (signal.SIGTERM, signal.SIGINT):
-      before[number] = signal.signal(number, on_signal)
-  try:
-    yield lambda: bool(received)
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

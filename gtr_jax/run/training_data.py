@@ -4,8 +4,6 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-import jax
-
 from gtr_jax.data import examples, pipeline
 from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.files import lines
@@ -45,6 +43,7 @@ class TrainingData:
     seed: int,
     inherited: pathlib.Path | None,
     say: Callable[[str], None],
+    share: tuple[int, int] = (0, 1),
   ) -> tuple[pipeline.PairBatches, vocabulary_lib.Tokenizer]:
     """Batches of this process, and the tokenizer.
 
@@ -56,6 +55,7 @@ class TrainingData:
       seed: of the order, and of the choice of positives and negatives.
       inherited: a vocabulary folder to use where `vocabulary` is None.
       say: takes lines for the user.
+      share: which part of each global batch is this process's, of how many.
 
     Raises:
       ValueError: for bad data, or a vocabulary that does not fit the model or
@@ -82,8 +82,8 @@ class TrainingData:
       batch_size=self.batch_size,
       num_negatives=self.num_negatives,
       seed=seed,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      process_index=share[0],
+      process_count=share[1],
     )
     return batches, tokenizer
 

@@ -25,12 +25,14 @@ class TrainingLog:
     lines: the open metrics.jsonl.
     board: TensorBoard's writer.
     bar: tqdm's bar on standard error; silent where that is no terminal.
+    is_first: whether this is process 0, which alone tells the user.
   """
 
-  def __init__(self, lines, board, bar):
+  def __init__(self, lines, board, bar, is_first):
     self._lines = lines
     self._board = board
     self._bar = bar
+    self._is_first = is_first
 
   def write(self, number: int, kind: str, values: Mapping[str, float]) -> None:
     """One JSON line, one TensorBoard point a value, the loss in the bar."""
@@ -43,7 +45,8 @@ class TrainingLog:
       self._board.add_scalar(f"{kind}/{name}", value, number)
     if kind == "eval":
       shown = ", ".join(f"{k} {v:.4f}" for k, v in values.items())
-      self._bar.write(f"step {number}: {shown}", file=sys.stderr)
+      if self._is_first:
+        self._bar.write(f"step {number}: {shown}", file=sys.stderr)
     else:
       self._bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
@@ -84,7 +87,7 @@ def open_log(
   )
   try:
     with bar, path.open("a") as lines:
-      yield TrainingLog(lines, board, bar)
+      yield TrainingLog(lines, board, bar, is_first)
   finally:
     # On a full disk the error that matters is the one that came first.
     with contextlib.suppress(OSError):

@@ -1,0 +1,274 @@
+"""Several processes that train as one: they join, take turns, and end together.
+
+JAX's coordination service, which runs in process 0, tells who is there.  A
+process that fails leaves a line for the others there, so that they end with it
+instead of waiting; a process that is killed is missed after a while.
+"""
+
+import argparse
+import contextlib
+import glob
+import importlib.util
+import os
+import pathlib
+import secrets
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from gtr_jax.run import cli, runtime_log
+
+# For the others to come, when a pod starts.
+_JOIN_SECONDS = 300
+_LISTEN_SECONDS = 1.0
+# For this process to end by the same error as the one that it heard of.
+_OWN_END_SECONDS = 3.0
+_DAYS = 7 * 24 * 3600 * 1000  # Milliseconds: tokenising may take its time.
+_FAILED = "gtr/failed"
+_HEARD = "gtr/heard/"
+_SHARED_FILE = ".processes"
+_METADATA = (
+  "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
+  "worker-network-endpoints"
+)
+
+
+@contextlib.contextmanager
+def joined(args: argparse.Namespace) -> Iterator[None]:
+  """Joins the other processes, if there are any, for the length of the block.
+
+  Must come before anything touches a device.  An error in the block is told to
+  the other processes.
+
+  Raises:
+    ValueError: flags that do not fit each other.
+  """
+  if not _join(args):
+    yield
+    return
+  stopped = threading.Event()
+  threading.Thread(target=_listen, args=(stopped,), daemon=True).start()
+  try:
+    yield
+  except BaseException as error:
+    if _is_of_another(error):
+      # Who was lost is known a little later; that ends this process.
+      time.sleep(args.silence_seconds + 15)
+    stopped.set()
+    _tell(error)
+    raise
+  stopped.set()
+  jax.distributed.shutdown()  # Waits for the others.
+
+
+@contextlib.contextmanager
+def exit_stack() -> Iterator[contextlib.ExitStack]:
+  """An ExitStack, left as it is where a process fails beside others.
+
+  Closing waits for the other processes, which wait for this one.  A loss that
+  is no number stops all of them at the same step, so they can close together.
+  """
+  with contextlib.ExitStack() as stack:
+    try:
+      yield stack
+    except FloatingPointError:
+      raise
+    except BaseException:
+      if jax.process_count() > 1:
+        stack.pop_all()
+      raise
+
+
+def end(status: int) -> None:
+  """Ends this process at once if it failed: nobody waits for it any more."""
+  client = _client()
+  if client is None or status == 0:
+    return
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if jax.process_index() == 0:  # With it goes the place where others look.
+    deadline = time.monotonic() + 3 * _OWN_END_SECONDS
+    with contextlib.suppress(Exception):
+      while time.monotonic() < deadline:
+        if len(client.key_value_dir_get(_HEARD)) >= jax.process_count():
+          break
+        time.sleep(0.05)
+  os._exit(status)
+
+
+@contextlib.contextmanager
+def first_alone(name: str) -> Iterator[None]:
+  """Process 0 goes through the block first, then all others do.
+
+  Args:
+    name: another one for every block.
+  """
+  client, is_first = _client(), jax.process_index() == 0
+  if client is not None and not is_first:
+    client.wait_at_barrier(f"gtr/{name}", _DAYS)
+  yield
+  if client is not None and is_first:
+    client.wait_at_barrier(f"gtr/{name}", _DAYS)
+
+
+def from_first(values: Mapping[str, float]) -> dict[str, float]:
+  """The values that process 0 has, to the bit, on all processes."""
+  if jax.process_count() == 1:
+    return dict(values)
+  own = np.array([values[name] for name in sorted(values)], np.float64)
+  # As bytes, since JAX has no float64.
+  first = multihost_utils.broadcast_one_to_all(own.view(np.uint8))
+  numbers = np.asarray(first).view(np.float64)
+  return dict(zip(sorted(values), map(float, numbers), strict=True))
+
+
+def check_shared(directory: pathlib.Path) -> None:
+  """Makes a directory and sees to it that all processes mean the same one.
+
+  Raises:
+    ValueError: it is not on a file system that the processes share.
+  """
+  client, key = _client(), "gtr/shared"
+  if client is None:
+    directory.mkdir(parents=True, exist_ok=True)
+    return
+  if jax.process_index() == 0:
+    token = secrets.token_hex(8)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _SHARED_FILE).write_text(token)
+    client.key_value_set(key, token)
+    return
+  token = client.blocking_key_value_get(key, _DAYS)
+  for _ in range(20):  # A network file system may show a file late.
+    with contextlib.suppress(OSError):
+      if (directory / _SHARED_FILE).read_text() == token:
+        return
+    time.sleep(0.5)
+  raise ValueError(
+    f"MODEL_DIR {directory} is not the same folder for process 0 and process"
+    f" {jax.process_index()}: all write checkpoints there; put it on a file"
+    " system that they share"
+  )
+
+
+def _join(args: argparse.Namespace) -> bool:
+  given = {
+    "--coordinator_address": args.coordinator_address,
+    "--process_count": args.process_count,
+    "--process_index": args.process_index,
+  }
+  missing = [name for name, value in given.items() if value is None]
+  by_flags = len(missing) == 0
+  if missing and len(missing) < len(given):
+    raise ValueError(
+      f"{', '.join(missing)} is missing: several processes need all of"
+      f" {', '.join(given)}, or none of them on a TPU slice"
+    )
+  if by_flags and not 0 <= args.process_index < args.process_count:
+    raise ValueError(
+      f"--process_index is {args.process_index}, of {args.process_count}"
+      " processes; they are counted from 0"
+    )
+  if not by_flags and (
+    args.multiprocess == "never"
+    or (args.multiprocess == "auto" and not _has_other_workers())
+  ):
+    return False
+  jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  try:
+    jax.distributed.initialize(
+      args.coordinator_address,
+      args.process_count,
+      args.process_index,
+      cluster_detection_method="deactivate" if by_flags else None,
+      initialization_timeout=_JOIN_SECONDS,
+      heartbeat_timeout_seconds=args.silence_seconds,
+    )
+  except RuntimeError as error:
+    raise ValueError(
+      f"the processes did not find each other within {_JOIN_SECONDS} seconds at"
+      f" {args.coordinator_address or 'the address of the first worker'}: start"
+      " the same command on all of them"
+    ) from error
+  if not args.debug:
+    runtime_log.relay(
+      jax.process_index(), jax.process_count(), args.silence_seconds
+    )
+  return True
+
+
+def _has_other_workers() -> bool:
+  """Whether the environment speaks of several processes; touches no device."""
+  for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+    if os.environ.get(name, "1") not in ("", "1"):
+      return True
+  for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):
+    if "," in os.environ.get(name, ""):
+      return True
+  has_chips = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+  if not has_chips or importlib.util.find_spec("libtpu") is None:
+    return False
+  request = urllib.request.Request(
+    _METADATA, headers={"Metadata-Flavor": "Google"}
+  )
+  try:
+    with urllib.request.urlopen(request, timeout=5) as answer:
+      return b"," in answer.read()
+  except (OSError, urllib.error.URLError):
+    return False
+
+
+def _client() -> Any:
+  """JAX's client of the coordination service; None for a process alone.
+
+  JAX has no public name for it; Orbax takes it from here too.
+  """
+  from jax._src import distributed
+
+  return distributed.global_state.client
+
+
+def _is_of_another(error: BaseException) -> bool:
+  """Whether an error looks like the end of another process."""
+  own = (ValueError, OSError, FloatingPointError, KeyboardInterrupt, SystemExit)
+  return "Gloo" in str(error) or not isinstance(error, own)
+
+
+def _tell(error: BaseException) -> None:
+  """Leaves a line for the others; the first process that fails is heard."""
+  client = _client()
+  name = f"process {jax.process_index()} of {jax.process_count()}"
+  with contextlib.suppress(Exception):
+    client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
+    line = (
+      cli.one_line(error) if isinstance(error, Exception) else "interrupted"
+    )
+    client.key_value_set(_FAILED, f"{name} ended: {line}")
+
+
+def _listen(stopped: threading.Event) -> None:
+  """Ends this process soon after another one failed."""
+  client = _client()
+  while not stopped.wait(_LISTEN_SECONDS):
+    try:
+      line = client.key_value_try_get(_FAILED)
+    except Exception as error:
+      if "NOT_FOUND" in str(error):
+        continue
+      return  # The service is gone, and the runtime ends this process.
+    with contextlib.suppress(Exception):
+      client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
+    if stopped.wait(_OWN_END_SECONDS):
+      return
+    print(
+      f"gtr train: {line}; {runtime_log.GO_ON}", file=sys.stderr, flush=True
+    )
+    os._exit(1)

@@ -10,6 +10,8 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import jax
 import pytest
 
+from gtr_jax import partitioning
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -27,6 +29,4 @@ def shared_data():
 
 @pytest.fixture
 def mesh():
-  return jax.make_mesh(
-    (8, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2
-  )
+  return partitioning.Layout().mesh()

@@ -4,9 +4,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gtr_jax.layers import dense
+
+# Added where attention must not look: finite, so that a row of padding alone
+# gives no NaN, and far below any logit of a float32 softmax.
+MASKED = -1e10
 
 
 class SelfAttention(nn.Module):
@@ -14,7 +18,8 @@ class SelfAttention(nn.Module):
 
   T5 folds that factor into the initial query kernel.  The heads are moved
   before the length, so that the two contractions are plain batched matrix
-  products; the softmax is float32 whatever the activations.
+  products; the softmax is float32 whatever the activations.  A token looks at
+  the tokens of its own segment only.
 
   Attributes:
     num_heads: heads.
@@ -34,16 +39,21 @@ class SelfAttention(nn.Module):
   def __call__(
     self,
     x: Float[Array, "B L E"],
-    bias: Float[Array, "#B #H #L L"],
+    bias: Float[Array, "H L L"],
+    segments: Int[Array, "B L"],
     *,
     deterministic: bool = True,
   ) -> Float[Array, "B L E"]:
     query = self._heads(x, "query", 1.0 / self.head_dim)  # [B, H, L, F]
     key, value = self._heads(x, "key", 1.0), self._heads(x, "value", 1.0)
-    logits = jnp.einsum("bhqf,bhkf->bhqk", query, key)
-    weights = nn.softmax(logits.astype(jnp.float32) + bias, axis=-1)
+    logits = jnp.einsum("bhqf,bhkf->bhqk", query, key).astype(jnp.float32)
+    same = segments[:, None, :, None] == segments[:, None, None, :]
+    # Two terms, added where they are used: their sum, [B, H, L, L], would be
+    # held for all layers, and so would its gradient.
+    logits = logits + bias[None] + jnp.where(same, 0.0, MASKED)
     weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
-      weights.astype(self.dtype), deterministic=deterministic
+      nn.softmax(logits, axis=-1).astype(self.dtype),
+      deterministic=deterministic,
     )
     mixed = jnp.einsum("bhqk,bhkf->bhqf", weights, value).swapaxes(1, 2)
     joined = mixed.reshape(*x.shape[:2], self.num_heads * self.head_dim)

@@ -39,7 +39,6 @@ class Dense(nn.Module):
       self.kernel_init,
       (x.shape[-1], self.features),
       self.axes,
+      self.dtype,
     )
-    return jnp.matmul(
-      x.astype(self.dtype), kernel.astype(self.dtype), precision=self.precision
-    )
+    return jnp.matmul(x.astype(self.dtype), kernel, precision=self.precision)

@@ -32,5 +32,6 @@ class Embed(nn.Module):
       nn.initializers.normal(1.0),
       (self.vocab_size, self.features),
       ("vocab", "embed"),
+      self.dtype,
     )
-    return jnp.take(table, tokens, axis=0, mode="clip").astype(self.dtype)
+    return jnp.take(table, tokens, axis=0, mode="clip")

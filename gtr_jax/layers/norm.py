@@ -36,8 +36,8 @@ class RMSNorm(nn.Module):
 
 
 def unit_length(
-  x: Float[Array, "B D"], epsilon: float = 1e-6
-) -> Float[Array, "B D"]:
+  x: Float[Array, "*B D"], epsilon: float = 1e-6
+) -> Float[Array, "*B D"]:
   """x * rsqrt(sum(x^2) + epsilon), in float32; a zero row stays zero.
 
   Source: the L2 norm of T5X Retrieval, whose embeddings GTR released.

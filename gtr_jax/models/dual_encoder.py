@@ -30,15 +30,29 @@ class DualEncoder(nn.Module):
       nn.share_scope(self, self.query_encoder)
 
   def encode_query(
-    self, tokens: Int[Array, "B L"], *, deterministic: bool = True
-  ) -> Float[Array, "B D"]:
-    return self.query_encoder(tokens, deterministic=deterministic)
+    self,
+    tokens: Int[Array, "B L"],
+    segments: Int[Array, "B L"] | None = None,
+    num_texts: int = 1,
+    *,
+    deterministic: bool = True,
+  ) -> Float[Array, "B D"] | Float[Array, "B S D"]:
+    """See `text_encoder.TextEncoder`."""
+    return self.query_encoder(
+      tokens, segments, num_texts, deterministic=deterministic
+    )
 
   def encode_passage(
-    self, tokens: Int[Array, "B L"], *, deterministic: bool = True
-  ) -> Float[Array, "B D"]:
+    self,
+    tokens: Int[Array, "B L"],
+    segments: Int[Array, "B L"] | None = None,
+    num_texts: int = 1,
+    *,
+    deterministic: bool = True,
+  ) -> Float[Array, "B D"] | Float[Array, "B S D"]:
+    """See `text_encoder.TextEncoder`."""
     tower = self.passage_encoder or self.query_encoder
-    return tower(tokens, deterministic=deterministic)
+    return tower(tokens, segments, num_texts, deterministic=deterministic)
 
   def __call__(
     self, query_tokens: Int[Array, "B L"], passage_tokens: Int[Array, "N L"]
@@ -52,7 +66,9 @@ def encode(
   tokens: Int[Array, "B L"],
   tower: TowerName,
   rngs: Mapping[str, jax.Array] | None = None,
-) -> Float[Array, "B D"]:
+  segments: Int[Array, "B L"] | None = None,
+  num_texts: int = 1,
+) -> Float[Array, "B D"] | Float[Array, "B S D"]:
   """Embeddings of one tower as a function of the parameters.
 
   Args:
@@ -61,10 +77,13 @@ def encode(
     tokens: 0 is padding.
     tower: "query" or "passage".
     rngs: keys of the dropout; none switches it off.
+    segments, num_texts: for packed rows; see `text_encoder.TextEncoder`.
   """
   embeddings = model.apply(
     {"params": params},
     tokens,
+    segments,
+    num_texts,
     deterministic=rngs is None,
     rngs=dict(rngs or {}),
     method=f"encode_{tower}",

@@ -48,14 +48,34 @@ class TextEncoder(nn.Module):
     )
 
   def __call__(
-    self, tokens: Int[Array, "B L"], *, deterministic: bool = True
-  ) -> Float[Array, "B D"]:
-    """Float32 [B, D] of unit length; a row of padding alone gives zeros."""
-    mask = tokens > 0
+    self,
+    tokens: Int[Array, "B L"],
+    segments: Int[Array, "B L"] | None = None,
+    num_texts: int = 1,
+    *,
+    deterministic: bool = True,
+  ) -> Float[Array, "B D"] | Float[Array, "B S D"]:
+    """Float32 of unit length; a text without tokens gives zeros.
+
+    Args:
+      tokens: 0 is padding.
+      segments: for packed rows, the number of the text in its row that each
+        token belongs to, from 1; 0 is padding.  None: one text a row.
+      num_texts: S, the most texts in a packed row.
+
+    Returns:
+      [B, D]; for packed rows [B, S, D].
+    """
+    packed = segments is not None
+    if segments is None:
+      segments = (tokens > 0).astype(jnp.int32)
     x = self.encoder(
-      self.token_embedder(tokens), mask, deterministic=deterministic
+      self.token_embedder(tokens), segments, deterministic=deterministic
     )
-    return norm.unit_length(self.projection_layer(self.pooling_fn(x, mask)))
+    member = segments[:, :, None] == jnp.arange(1, num_texts + 1)[None, None]
+    pooled = self.pooling_fn(x, member)  # [B, S, E]
+    embeddings = norm.unit_length(self.projection_layer(pooled))
+    return embeddings if packed else embeddings[:, 0]
 
 
 def _activation_dtype(dtype) -> jnp.dtype:

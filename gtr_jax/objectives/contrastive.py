@@ -1,7 +1,6 @@
 """Contrastive training: each query against all passages of the global batch."""
 
 import dataclasses
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +9,15 @@ from flax.linen import spmd
 from jaxtyping import Array, Bool, Float, Int
 
 from gtr_jax import scoring
-from gtr_jax.losses import contrastive, false_negatives, ranking_metrics
-from gtr_jax.objectives import chunks
+from gtr_jax.losses import (
+  contrastive,
+  false_negatives,
+  ranking_metrics,
+  tiled,
+)
 from gtr_jax.objectives import temperature as temperature_lib
-from gtr_jax.types import Batch, Metrics, Params, TowerName
+from gtr_jax.objectives import towers
+from gtr_jax.types import Batch, Metrics, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,11 @@ class Contrastive:
     temperature: divides the cosines; `temperature.Fixed` or `.Learned`.
     margin: subtracted from the positive's cosine, before the temperature.
     label_smoothing: share of the target that other passages receive.
-    num_chunks: the batch is encoded in this many pieces, to save memory.
+    num_chunks: each device encodes its texts in this many pieces, to save
+      memory.
+    scan_layers: the layers are a loop, which compiles once, not once a layer.
+    score_tile: the scores are computed in tiles of this many queries around a
+      ring of devices, to save memory; None holds all of them at once.
 
   Source: Ni et al., 2021, eq. 1 and 2 (https://arxiv.org/abs/2112.07899).
   """
@@ -42,6 +50,8 @@ class Contrastive:
   margin: float = 0.0
   label_smoothing: float = 0.0
   num_chunks: int = 1
+  scan_layers: bool = False
+  score_tile: int | None = None
 
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
@@ -49,47 +59,77 @@ class Contrastive:
         f"LABEL_SMOOTHING is {self.label_smoothing}; it must be at least 0"
         " and less than 1"
       )
-    if self.num_chunks < 1:
-      raise ValueError(
-        f"NUM_CHUNKS is {self.num_chunks}; it must be at least 1"
-      )
+    for name, number in (
+      ("NUM_CHUNKS", self.num_chunks),
+      ("SCORE_TILE", self.score_tile),
+    ):
+      if number is not None and number < 1:
+        raise ValueError(f"{name} is {number}; it must be at least 1")
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Parameters in boxes that carry their logical axis names."""
-    passages = _flatten(batch["passage_tokens"])
-    params = self.model.init(rng, batch["query_tokens"], passages)["params"]
-    return {**params, **self.temperature.init()}
+    return {**self._towers.init(rng, batch), **self.temperature.init()}
 
   def loss(
     self, params: Params, batch: Batch, rng: jax.Array | None
   ) -> tuple[Float[Array, ""], Metrics]:
     """The loss in nats and its metrics, both over the global batch."""
-    passage_tokens = batch["passage_tokens"]  # [B, 1 + K, L]
-    query_rng, passage_rng = (
-      (None, None) if rng is None else jax.random.split(rng)
-    )
-    queries = self._encode(params, "query", batch["query_tokens"], query_rng)
-    passages = self._encode(
-      params, "passage", _flatten(passage_tokens), passage_rng
-    )
+    queries, passages = self._towers(params, batch, rng)
     heat = self.temperature(params)
+    evaluate = self._dense if self.score_tile is None else self._tiled
+    row_loss, column_loss, metrics = evaluate(queries, passages, heat, batch)
+    metrics = {
+      "loss_query_to_passage": row_loss,
+      "loss_passage_to_query": column_loss,
+      "temperature": heat,
+      **metrics,
+    }
+    return row_loss + column_loss, metrics
+
+  @property
+  def _towers(self) -> towers.Towers:
+    return towers.Towers(self.model, self.num_chunks, self.scan_layers)
+
+  def _tiled(
+    self,
+    queries: Float[Array, "B D"],
+    passages: Float[Array, "N D"],
+    heat: Float[Array, ""],
+    batch: Batch,
+  ) -> tuple[Float[Array, ""], Float[Array, ""], Metrics]:
+    return tiled.contrastive_loss(
+      queries,
+      passages,
+      heat,
+      query_keys=batch["query_keys"],
+      passage_keys=batch["passage_keys"],
+      positive_keys=batch["positive_keys"],
+      margin=self.margin,
+      label_smoothing=self.label_smoothing,
+      tile=self.score_tile or len(queries),
+    )
+
+  def _dense(
+    self,
+    queries: Float[Array, "B D"],
+    passages: Float[Array, "N D"],
+    heat: Float[Array, ""],
+    batch: Batch,
+  ) -> tuple[Float[Array, ""], Float[Array, ""], Metrics]:
     cosines = scoring.dot_products(queries, passages)
     cosines = spmd.with_logical_constraint(cosines, ("batch", None))
     excluded = false_negatives.excluded(
       batch["query_keys"], batch["passage_keys"], batch["positive_keys"]
     )
-    num_passages = passage_tokens.shape[1]
+    num_passages = batch["passage_keys"].shape[1]
     row_loss, column_loss = self._both_directions(
       cosines, excluded, heat, num_passages
     )
     metrics = {
-      "loss_query_to_passage": row_loss,
-      "loss_passage_to_query": column_loss,
-      "temperature": heat,
       **_ranking(cosines, excluded, num_passages),
       "masked_rate": _masked_rate(excluded, batch["passage_keys"]),
     }
-    return row_loss + column_loss, metrics
+    return row_loss, column_loss, metrics
 
   def _both_directions(
     self,
@@ -113,30 +153,6 @@ class Contrastive:
       self.label_smoothing,
     )
     return rows.mean(), columns.mean()
-
-  def _encode(
-    self,
-    params: Params,
-    tower: TowerName,
-    tokens: Int[Array, "N L"],
-    rng: jax.Array | None,
-  ) -> Float[Array, "N D"]:
-    def encode(chunk, index):
-      rngs = {} if rng is None else {"dropout": jax.random.fold_in(rng, index)}
-      embeddings = self.model.apply(
-        {"params": params},
-        chunk,
-        deterministic=rng is None,
-        rngs=rngs,
-        method=f"encode_{tower}",
-      )
-      return cast(jax.Array, embeddings)
-
-    return chunks.encode_in_chunks(encode, tokens, self.num_chunks)
-
-
-def _flatten(tokens: Int[Array, "B K L"]) -> Int[Array, "N L"]:
-  return tokens.reshape(-1, tokens.shape[-1])
 
 
 def _ranking(

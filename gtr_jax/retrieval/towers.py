@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, Int, Int32
 
+from gtr_jax import partitioning
 from gtr_jax.retrieval import batching
 from gtr_jax.types import Params, TowerName
 
@@ -36,7 +37,7 @@ class Towers:
 
   def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
     lengths = np.array([len(row) for row in rows], np.int64)
-    num_devices = 1 if self.mesh is None else self.mesh.shape["data"]
+    num_devices = 1 if self.mesh is None else partitioning.num_shares(self.mesh)
     return batching.plan(lengths, self.batch_tokens, num_devices)
 
   def encode(
@@ -112,7 +113,7 @@ class Towers:
   def _on_devices(self, tokens: Int32[np.ndarray, "n L"]) -> jax.Array:
     if self.mesh is None:
       return jax.device_put(tokens)
-    rows = NamedSharding(self.mesh, PartitionSpec("data"))
+    rows = NamedSharding(self.mesh, PartitionSpec(partitioning.BATCH_AXES))
     return jax.make_array_from_callback(tokens.shape, rows, tokens.__getitem__)
 
   def nothing(self, tower: TowerName) -> Embeddings:

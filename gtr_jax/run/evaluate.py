@@ -127,7 +127,7 @@ def _of_model(args: argparse.Namespace) -> Evaluate:
     loaded.model,
     loaded.params,
     loaded.tokenizer,
-    mesh=partitioning.make_mesh(),
+    mesh=partitioning.Layout().mesh(),
     checkpoint_hash=loaded.checkpoint_hash,
   )
 

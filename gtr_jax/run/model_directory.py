@@ -100,7 +100,7 @@ def encoder(
     mesh: devices that share the work; None takes all of them.
   """
   if mesh is None:
-    mesh = partitioning.make_mesh()
+    mesh = partitioning.Layout().mesh()
   loaded = load(path, step)
   return make_encoder(
     loaded.model,

@@ -6,7 +6,7 @@ import json
 import math
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -48,11 +48,12 @@ def train(
   schedule: optax.Schedule,
   data: training_data.TrainingData,
   evaluation: evaluation_during_training.Evaluation,
+  devices: partitioning.Layout,
   train_steps: int,
   seed: int = 0,
   initial_checkpoint_path: str | None = None,
   initial_step: int = 0,
-  model_parallel: int = 1,
+  accumulated_batches: int = 1,
   log_period: int = 100,
   checkpoint_period: int = 1000,
   keep_checkpoints: int = 3,
@@ -72,7 +73,9 @@ def train(
     initial_checkpoint_path: a model directory or a T5X checkpoint whose
       parameters a new run starts from.
     initial_step: number that a new run starts from.
-    model_parallel: devices that share one copy of the parameters.
+    devices: how they share the work.
+    accumulated_batches: whole contrastive batches whose mean gradient makes one
+      update.
     log_period: updates between two lines of the log.
     checkpoint_period: updates between two checkpoints.
     keep_checkpoints: how many to keep, besides the best.
@@ -89,10 +92,12 @@ def train(
     BATCH_SIZE=data.batch_size,
     LOG_PERIOD=log_period,
     CHECKPOINT_PERIOD=checkpoint_period,
+    ACCUMULATED_BATCHES=accumulated_batches,
   )
   is_first = jax.process_index() == 0
   say = _say if is_first else _hush
-  mesh = _mesh(model_parallel, data.batch_size)
+  mesh = _mesh(devices, data.batch_size)
+  rules = devices.all_rules()
   directory = model_directory.path_of(model_dir)
   with distributed.exit_stack() as stack:
     distributed.check_shared(directory)
@@ -111,7 +116,7 @@ def train(
     init = state_lib.make_init(
       objective, optimizer, batches.batch_at(0), initial_step
     )
-    state, layout = state_lib.create(init, seed, mesh)
+    state, layout = state_lib.create(init, seed, mesh, rules)
     checkpoints = stack.enter_context(
       contextlib.closing(
         manager.open_checkpoints(
@@ -137,14 +142,24 @@ def train(
     )
     guard = hooks_lib.FiniteGuard(
       describe=lambda number: _write_batch(
-        directory / BAD_BATCH, batches, number - initial_step
+        directory / BAD_BATCH,
+        batches,
+        range(
+          (number - 1 - initial_step) * accumulated_batches,
+          (number - initial_step) * accumulated_batches,
+        ),
+        number,
       ),
       last_good=lambda: max(checkpoints.steps(), default=None),
       warn=lambda text: say(f"warning: {text}"),
       first_step=initial_step,
     )
     metrics_log = hooks_lib.MetricsLog(
-      log.write, log_period, data.batch_size, first_step, schedule
+      log.write,
+      log_period,
+      data.batch_size * accumulated_batches,
+      first_step,
+      schedule,
     )
     keeper = hooks_lib.Keeper(
       checkpoints,
@@ -162,10 +177,13 @@ def train(
     state = loop.train(
       state,
       (
-        partitioning.to_global(next(prefetched), mesh)
+        [
+          partitioning.to_global(next(prefetched), mesh)
+          for _ in range(accumulated_batches)
+        ]
         for _ in itertools.count()
       ),
-      step_lib.compile_step(objective, optimizer, mesh, layout),
+      step_lib.compile_step(objective, optimizer, mesh, layout, rules),
       train_steps,
       hooks=[guard, metrics_log, log.tick, keeper],
       stop=lambda: (
@@ -218,9 +236,9 @@ def _check(**counts: int) -> None:
       )
 
 
-def _mesh(model_parallel: int, batch_size: int) -> jax.sharding.Mesh:
-  mesh = partitioning.make_mesh(model_parallel)
-  num_shards = mesh.shape["data"]
+def _mesh(devices: partitioning.Layout, batch_size: int) -> jax.sharding.Mesh:
+  mesh = devices.mesh()
+  num_shards = partitioning.num_shares(mesh)
   if batch_size % num_shards:
     raise ValueError(
       f"BATCH_SIZE is {batch_size}, which the {num_shards} devices of the data"
@@ -247,14 +265,17 @@ def _summary(
 
 
 def _write_batch(
-  path: pathlib.Path, batches: pipeline.PairBatches, number: int
+  path: pathlib.Path,
+  batches: pipeline.PairBatches,
+  numbers: Iterable[int],
+  update: int,
 ) -> str:
-  """Which examples the batch of update `number` (from 1) held; all in a file.
+  """Which examples the batches of an update held; all in a file.
 
   Examples are counted from 0 in the order of the data, bad lines left out.
   """
-  ids = [int(i) for i in batches.ids_at(number - 1)]
-  content = {"update": number, "example_ids": ids}
+  ids = [int(i) for number in numbers for i in batches.ids_at(number)]
+  content = {"update": update, "example_ids": ids}
   if jax.process_index() == 0:
     whole.write(path, (json.dumps(content) + "\n").encode())
   more = f" … (all in {path})" if len(ids) > 8 else ""

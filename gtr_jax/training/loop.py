@@ -10,7 +10,7 @@ from gtr_jax.types import Batch
 
 def train(
   state: state_lib.TrainState,
-  batches: Iterator[Batch],
+  batches: Iterator[Sequence[Batch]],
   step: step_lib.Step,
   last_step: int,
   hooks: Sequence[hooks_lib.Hook] = (),
@@ -20,7 +20,7 @@ def train(
 
   Args:
     state: where to go on from.
-    batches: global batches, already on the devices.
+    batches: the global batches of each update, already on the devices.
     step: one update; a different method of training is a different step.
     last_step: number of the last update.
     hooks: called after each update, in order, with its number, the new state

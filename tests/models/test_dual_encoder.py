@@ -205,9 +205,7 @@ def test_counts_of_the_released_models(sizes, expected):
 
 
 def test_model_axis_splits_vocabulary_heads_and_mlp():
-  mesh = jax.make_mesh(
-    (4, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2
-  )
+  mesh = partitioning.Layout(model_parallel=2).mesh()
   layout = partitioning.shardings(init(make(num_layers=1)), mesh)
   specs = {
     name: tuple(sharding.spec)

@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -46,8 +46,15 @@ def parse(
   files: Sequence[str],
   bindings: Sequence[str],
   search_paths: Iterable[str] = (),
+  placeholders: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
   """Reads files, then bindings, into gin.
+
+  Args:
+    files: paths or short names.
+    bindings: NAME=VALUE, as on the command line.
+    search_paths: folders in which files are looked for too.
+    placeholders: values of macros that are required and not set.
 
   Raises:
     ValueError: in one line, for a file that is not found, a syntax error, an
@@ -72,6 +79,7 @@ def parse(
     raise ValueError(f"gin: {_line(error)}{_nearest(str(error))}") from error
   except ImportError as error:
     raise ValueError(f"gin: cannot import: {_line(error)}") from error
+  _fill(placeholders)
   _refuse_strange_macros(
     _named_in_files(parsed) | set(_MACRO.findall(" ".join(bindings)))
   )
@@ -102,6 +110,15 @@ def call(function: Callable[..., Any]) -> Any:
   """
   try:
     return gin.get_configurable(function)()
+  except Exception as error:
+    original = _unwrapped(error)
+    raise original from original.__cause__
+
+
+def bound_arguments(function: Callable[..., Any]) -> dict[str, Any]:
+  """The arguments that the config binds, built, without the call."""
+  try:
+    return gin.get_bindings(function)
   except Exception as error:
     original = _unwrapped(error)
     raise original from original.__cause__
@@ -156,6 +173,14 @@ def _checked(bindings: Sequence[str]) -> list[str]:
         f" quotes of their own: --gin.{name}=\"'…'\""
       ) from error
   return list(bindings)
+
+
+def _fill(placeholders: Mapping[str, str]) -> None:
+  for name, value in placeholders.items():
+    if name in macro_names() and _is_required(macro_value(name)):
+      gin.bind_parameter(
+        f"{name}/macro.value", gin_internals.parse_value(value)
+      )
 
 
 def _named_in_files(includes: Iterable[Any]) -> set[str]:

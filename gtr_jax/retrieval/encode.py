@@ -26,14 +26,16 @@ class Encoder:
   on the batches, up to the rounding of the activations (1e-6 in float32).
 
   Attributes:
-    towers: for "query" and "passage", parameters and tokens to embeddings.
-      With one function for both, what one has compiled serves the other.
+    towers: for "query" and "passage", parameters and rows of tokens to
+      embeddings; see `towers.TowerFunction`.  With one function for both, what
+      one has compiled serves the other.
     params: of the towers; those not yet on the mesh are copied to each device.
     tokenizer: None where a model came without a vocabulary; then only
       `encode_tokens` works.
     query_length, passage_length: tokens of a text at most, EOS included.
     mesh: devices that share each batch along its "data" axis; None takes one.
     batch_tokens: tokens in a batch, padding included, on each device.
+    packs: whether texts may share rows, where that is less work.
     vocab_size: rows of the token table; ids from there on are refused.  None
       checks nothing.
     checkpoint_hash: names the parameters in what is made with them.
@@ -46,6 +48,7 @@ class Encoder:
   passage_length: int = 512
   mesh: Mesh | None = None
   batch_tokens: int = 8_192
+  packs: bool = True
   vocab_size: int | None = None
   checkpoint_hash: str | None = None
 
@@ -113,7 +116,7 @@ class Encoder:
   ) -> Iterator[tuple[Embeddings, int]]:
     """Embeddings of each window of texts, and how many texts were cut.
 
-    Each window is sorted and batched by itself, so that its embeddings are the
+    Each window is batched by itself, so that its embeddings are the
     same to the bit whatever the windows around it.  While the devices work on
     one, the next is tokenized.
     """
@@ -171,7 +174,7 @@ class Encoder:
   @functools.cached_property
   def _towers(self) -> towers_lib.Towers:
     return towers_lib.Towers(
-      self.towers, self.params, self.batch_tokens, self.mesh
+      self.towers, self.params, self.batch_tokens, self.mesh, self.packs
     )
 
 

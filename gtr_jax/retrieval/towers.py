@@ -10,12 +10,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, Int, Int32
 
-from gtr_jax import partitioning
+from gtr_jax import packing, partitioning
 from gtr_jax.retrieval import batching
 from gtr_jax.types import Params, TowerName
 
-# (params, tokens int32 [n, L]) to embeddings [n, D].
-TowerFunction = Callable[[Params, Int[Array, "n L"]], Float[Array, "n D"]]
+# (params, tokens [r, L], segments [r, L], S) to embeddings [r, S, D].  A row
+# holds S texts at most; segments say which, from 1, and 0 is padding.
+TowerFunction = Callable[
+  [Params, Int[Array, "r L"], Int[Array, "r L"], int], Float[Array, "r S D"]
+]
 Report = Callable[[int], None]
 Embeddings = Float32[np.ndarray, "n D"]
 
@@ -34,11 +37,13 @@ class Towers:
   params: Params = field(repr=False)
   batch_tokens: int
   mesh: Mesh | None = None
+  packs: bool = True
 
   def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
     lengths = np.array([len(row) for row in rows], np.int64)
     num_devices = 1 if self.mesh is None else partitioning.num_shares(self.mesh)
-    return batching.plan(lengths, self.batch_tokens, num_devices)
+    room = batching.Room(self.batch_tokens, num_devices)
+    return batching.plan(lengths, room, self.packs)
 
   def encode(
     self,
@@ -53,23 +58,23 @@ class Towers:
     Args:
       meanwhile: called after each batch is sent to the devices.
     """
-    if not rows:
-      return self.nothing(tower)
+    if not batches:
+      return self.nothing(tower, len(rows))
+    texts = packing.from_arrays(rows)
     parts = []
-    for batch, result in self._results(rows, batches, tower, meanwhile):
-      parts.append(np.asarray(result, np.float32)[: len(batch.texts)])
+    for batch, result in self._results(texts, batches, tower, meanwhile):
+      parts.append(np.asarray(result, np.float32)[batch.slots >= 0])
       if report is not None:
         report(len(batch.texts))
-    embeddings = np.empty((len(rows), parts[0].shape[1]), np.float32)
+    embeddings = np.zeros((len(rows), parts[0].shape[1]), np.float32)
     for batch, part in zip(batches, parts, strict=True):
       embeddings[batch.texts] = part
-    embeddings[[not len(row) for row in rows]] = 0.0
     _check_finite(embeddings)
     return embeddings
 
   def _results(
     self,
-    rows: Sequence[np.ndarray],
+    texts: packing.Texts,
     batches: Sequence[batching.Batch],
     tower: TowerName,
     meanwhile: Callable[[], None],
@@ -77,8 +82,11 @@ class Towers:
     under_way: collections.deque[tuple[batching.Batch, jax.Array]]
     under_way = collections.deque()
     for batch in batches:
-      tokens = self._on_devices(batching.fill(batch, rows))
-      under_way.append((batch, self._compiled[tower](self._placed, tokens)))
+      tokens, segments = map(self._on_devices, batching.fill(batch, texts))
+      result = self._compiled[tower](
+        self._placed, tokens, segments, batch.slots.shape[1]
+      )
+      under_way.append((batch, result))
       meanwhile()
       if len(under_way) > _MAX_UNDER_WAY:
         yield under_way.popleft()
@@ -91,7 +99,7 @@ class Towers:
       # Else devices of other processes hold rows that this one cannot read.
       whole = NamedSharding(self.mesh, PartitionSpec())
     return {
-      name: jax.jit(tower, out_shardings=whole)
+      name: jax.jit(tower, static_argnums=3, out_shardings=whole)
       for name, tower in self.functions.items()
     }
 
@@ -116,11 +124,15 @@ class Towers:
     rows = NamedSharding(self.mesh, PartitionSpec(partitioning.BATCH_AXES))
     return jax.make_array_from_callback(tokens.shape, rows, tokens.__getitem__)
 
-  def nothing(self, tower: TowerName) -> Embeddings:
-    """[0, D]."""
+  def nothing(self, tower: TowerName, num_texts: int = 0) -> Embeddings:
+    """Zeros [n, D]: embeddings of texts without tokens."""
     tokens = jax.ShapeDtypeStruct((1, batching.LENGTHS[0]), np.int32)
-    row = jax.eval_shape(self._compiled[tower], self.params, tokens)
-    return np.zeros((0, row.shape[1]), np.float32)
+    row = jax.eval_shape(
+      lambda params, row: self.functions[tower](params, row, row, 1),
+      self.params,
+      tokens,
+    )
+    return np.zeros((num_texts, row.shape[-1]), np.float32)
 
 
 def _check_finite(embeddings: Embeddings) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager, names
@@ -124,11 +123,15 @@ def make_encoder(
 ) -> encode.Encoder:
   """An encoder around a model and its parameters."""
 
-  def query(params: Params, tokens: Int[Array, "n L"]) -> Float[Array, "n D"]:
-    return dual_encoder.encode(model, params, tokens, "query")
+  def query(params: Params, tokens, segments, num_texts) -> jax.Array:
+    return dual_encoder.encode(
+      model, params, tokens, "query", None, segments, num_texts
+    )
 
-  def passage(params: Params, tokens: Int[Array, "n L"]) -> Float[Array, "n D"]:
-    return dual_encoder.encode(model, params, tokens, "passage")
+  def passage(params: Params, tokens, segments, num_texts) -> jax.Array:
+    return dual_encoder.encode(
+      model, params, tokens, "passage", None, segments, num_texts
+    )
 
   return encode.Encoder(
     # A shared tower is one function, so that it compiles once for both.

@@ -28,19 +28,29 @@ class Words:
     return cut, sum(len(row) >= length for row in rows)
 
 
-def simple_tower(params, tokens):
+def weighted_mean(params, tokens, member, weights):
+  """Mean vectors of the texts of each row, [r, S, D], of unit length."""
+  weights = jnp.where(member, weights[:, :, None], 0.0)
+  total = jnp.einsum("rls,rld->rsd", weights, params[tokens])
+  return total / jnp.linalg.norm(total, axis=2, keepdims=True)
+
+
+def simple_tower(params, tokens, segments, num_texts):
   """A mean of vectors; compiles fast."""
-  weights = (tokens > 0).astype(jnp.float32)[:, :, None]
-  mean = (params[tokens] * weights).sum(axis=1) / weights.sum(axis=1)
-  return mean / jnp.linalg.norm(mean, axis=1, keepdims=True)
+  member = segments[:, :, None] == 1 + jnp.arange(num_texts)[None, None]
+  weights = jnp.ones(tokens.shape, np.float32)
+  return weighted_mean(params, tokens, member, weights)
 
 
-def place_aware_tower(params, tokens):
-  """Another one, for which the place of a token counts."""
-  places = jnp.arange(1.0, 1 + tokens.shape[1])[None, :, None]
-  weights = jnp.where((tokens > 0)[:, :, None], places, 0.0)
-  mean = (params[tokens] * weights).sum(axis=1) / weights.sum(axis=1)
-  return mean / jnp.linalg.norm(mean, axis=1, keepdims=True)
+def place_aware_tower(params, tokens, segments, num_texts):
+  """Another one, for which the place of a token in its text counts."""
+  member = segments[:, :, None] == 1 + jnp.arange(num_texts)[None, None]
+  columns = jnp.arange(tokens.shape[1])
+  before = jnp.maximum(columns[:, None] - columns[None], 0)[None]
+  same = segments[:, :, None] == segments[:, None, :]
+  distances = jnp.where(same, before, 0).sum(axis=2)
+  weights = 1.0 + distances.astype(np.float32)
+  return weighted_mean(params, tokens, member, weights)
 
 
 TOWERS = {"query": simple_tower, "passage": place_aware_tower}
@@ -71,8 +81,10 @@ def t5_encoder_of(**arguments):
   tokens = np.ones((1, 4), np.int32)
   params = model.init(jax.random.key(0), tokens, tokens)["params"]
 
-  def encode_tower(params, tokens):
-    return model.apply({"params": params}, tokens, method="encode_passage")
+  def encode_tower(params, tokens, segments, num_texts):
+    return dual_encoder.encode(
+      model, params, tokens, "passage", None, segments, num_texts
+    )
 
   return encoder_of(
     towers={"query": encode_tower, "passage": encode_tower},
@@ -93,8 +105,14 @@ def random_texts(seed, num_texts):
 def definition(encoder, texts, tower="passage", length=512):
   """One text at a time, without padding."""
   rows, _ = Words().encode(texts, length, tower)
-  one = jax.jit(encoder.towers[tower])
-  return np.concatenate([one(encoder.params, row[None]) for row in rows])
+  return np.concatenate([alone(encoder, row, tower) for row in rows])
+
+
+def alone(encoder, row, tower="passage"):
+  """[1, D]."""
+  one = jax.jit(encoder.towers[tower], static_argnums=3)
+  tokens = np.asarray(row, np.int32)[None]
+  return one(encoder.params, tokens, np.int32(tokens > 0), 1)[:, 0]
 
 
 @pytest.mark.parametrize("make", [encoder_of, t5_encoder_of])
@@ -125,6 +143,17 @@ def test_devices_change_nothing(mesh, make):
     np.testing.assert_allclose(
       encoder.encode_passages(some), definition(encoder, some), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("make", [encoder_of, t5_encoder_of])
+def test_packing_changes_nothing(make):
+  texts = random_texts(3, 120)
+  packed, padded = make(batch_tokens=512), make(batch_tokens=512, packs=False)
+  (batch, *_) = packed._towers.plan(Words().encode(texts, 512, "passage")[0])
+  assert batch.slots.shape[1] > 1
+  np.testing.assert_allclose(
+    packed.encode_passages(texts), padded.encode_passages(texts), atol=1e-6
+  )
 
 
 def test_towers_have_their_own_lengths_and_prompts():
@@ -162,10 +191,10 @@ def test_title_and_text_are_joined_as_in_beir():
 def test_compiles_a_shape_once():
   num_traces = 0
 
-  def counted(params, tokens):
+  def counted(*arguments):
     nonlocal num_traces
     num_traces += 1
-    return simple_tower(params, tokens)
+    return simple_tower(*arguments)
 
   encoder = encoder_of(towers={"query": counted, "passage": counted})
   encoder.encode_passages(random_texts(5, 300))
@@ -237,9 +266,14 @@ def test_token_ids_of_any_length(length):
 def test_padding_inside_a_row_keeps_its_place():
   ids = np.array([[0, 5, 0, 0, 7, 1, 0]], np.int32)
   encoder = encoder_of()
+  due = alone(encoder, ids[0])
   np.testing.assert_allclose(
-    encoder.encode_tokens(ids, tower="passage"),
-    place_aware_tower(encoder.params, ids),
+    encoder.encode_tokens(ids, tower="passage"), due, atol=1e-6
+  )
+  together = np.repeat(ids, 200, axis=0)
+  np.testing.assert_allclose(
+    encoder.encode_tokens(together, tower="passage"),
+    np.repeat(due, 200, axis=0),
     atol=1e-6,
   )
 
@@ -249,6 +283,7 @@ def test_padding_alone_is_a_zero_vector():
   embeddings = encoder_of().encode_tokens(ids)
   np.testing.assert_array_equal(embeddings[1], np.zeros(24))
   assert embeddings[0].any()
+  assert not encoder_of().encode_tokens(ids[1:]).any()
 
 
 @pytest.mark.parametrize(

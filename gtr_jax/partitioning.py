@@ -149,7 +149,7 @@ def _slices(devices: Sequence[Any], num_slices: int) -> list[list[Any]]:
   return [list(devices[i * size : (i + 1) * size]) for i in range(num_slices)]
 
 
-def num_shares(mesh: Mesh) -> int:
+def num_shares(mesh: AnyMesh) -> int:
   """Parts of a batch that go to different devices."""
   return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 

@@ -31,13 +31,34 @@ class Ring:
     return jax.lax.axis_index(self.axes)
 
   def pass_on(self, blocks: Any) -> Any:
-    """What the device before had; inside `on_each`."""
+    """What the device before had; inside `on_each`.
+
+    Arrays of 4-byte numbers.  Those of one shape travel as one message: a TPU
+    has but few under way while it computes.
+    """
     if self.size == 1:
       return blocks
+    arrays, structure = jax.tree.flatten(blocks)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, array in enumerate(arrays):
+      by_shape.setdefault(array.shape, []).append(index)
+    for indices in by_shape.values():
+      alike = [arrays[index] for index in indices]
+      for index, array in zip(indices, self._pass_alike(alike), strict=True):
+        arrays[index] = array
+    return jax.tree.unflatten(structure, arrays)
+
+  def _pass_alike(self, arrays: list[jax.Array]) -> list[jax.Array]:
     neighbours = [(i, (i + 1) % self.size) for i in range(self.size)]
-    return jax.tree.map(
-      lambda block: jax.lax.ppermute(block, self.axes, neighbours), blocks
-    )
+    send = lambda block: jax.lax.ppermute(block, self.axes, neighbours)
+    if len(arrays) == 1:
+      return [send(arrays[0])]
+    cast = jax.lax.bitcast_convert_type
+    message = send(jnp.stack([cast(array, jnp.int32) for array in arrays]))
+    return [
+      cast(bits, array.dtype)
+      for bits, array in zip(message, arrays, strict=True)
+    ]
 
   def on_each(self, function: Callable[..., Any], *args: Any) -> Any:
     """Runs `function` on each device's share of the arrays' first axes.

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gtr_jax.losses import ranking_metrics, score_tiles, tile_stacks
 from gtr_jax.losses.ring import Ring
@@ -52,7 +52,7 @@ class Softmax:
     num_others, others = self.num_others, self.others
     counted = scores > -jnp.inf
     if num_others is not None:
-      num_others += counted.sum(axis, dtype=jnp.int32)
+      num_others += _count(counted, axis)
     if others is not None:
       others += jnp.where(counted, scores, 0.0).sum(axis)
     return Softmax(maximum, total, num_others, others)
@@ -196,10 +196,15 @@ def _add_tile(
   added = Rows(
     rows.softmax.add(scores, axis=1),
     rows.level,
-    rows.num_ahead + ahead.sum(axis=1, dtype=jnp.int32),
+    rows.num_ahead + _count(ahead, 1),
   )
   num_positives = columns.total.size  # They stand first; no direction for more.
   return added, columns.add(scores[:, :num_positives], axis=0)
+
+
+def _count(cells: Bool[Array, "B N"], axis: int) -> Int[Array, "B"]:
+  """A float32 counts a tile exactly, and is summed beside other floats."""
+  return cells.astype(jnp.float32).sum(axis).astype(jnp.int32)
 
 
 def _finish(

@@ -88,7 +88,7 @@ def _of_equation(equation: jax_core.JaxprEqn) -> int:
 def _of_product(equation: jax_core.JaxprEqn) -> int:
   (contracting, _), _ = equation.params["dimension_numbers"]
   left, result = (
-    cast(jax.core.ShapedArray, variable.aval).shape
+    cast(Any, variable.aval).shape
     for variable in (equation.invars[0], equation.outvars[0])
   )
   depth = math.prod(left[axis] for axis in contracting)

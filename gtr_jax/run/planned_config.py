@@ -4,12 +4,13 @@ import argparse
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from gtr_jax import partitioning
+from gtr_jax.data import packed, synthetic
 from gtr_jax.models import dual_encoder
 from gtr_jax.planning import (
   advice,
@@ -19,6 +20,7 @@ from gtr_jax.planning import (
   topologies,
 )
 from gtr_jax.run import gin_config, gin_types, trainer
+from gtr_jax.types import TowerName
 
 # What a training must be told, but not a plan.
 _PLACEHOLDERS = {
@@ -26,6 +28,8 @@ _PLACEHOLDERS = {
   "MIXTURE_OR_TASK_NAME": "'planned'",
   "TRAIN_STEPS": "1_000_000",
 }
+# Random pairs that are packed to find the rows of a larger share.
+_DRAWN_PAIRS = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,7 @@ class PlannedConfig:
     gpu_memory: GiB of that.
     encode_tokens: tokens of a batch on each device when encoding.
     accumulated_batches: batches of an update.
+    mean_tokens: of a text; decides the rows of packed training.
   """
 
   task: ahead_of_time.Task
@@ -47,6 +52,7 @@ class PlannedConfig:
   gpu_memory: float
   encode_tokens: int
   accumulated_batches: int
+  mean_tokens: Mapping[TowerName, float]
 
   def train_step(self) -> estimate.Estimate:
     """Compiles an update."""
@@ -121,7 +127,10 @@ class PlannedConfig:
     return partitioning.num_shares(self.task.layout.mesh(self._devices))
 
   def _shapes(self) -> batch_shapes.Shapes:
-    return batch_shapes.padded(self.settings)
+    if not _macro("PACKING"):
+      return batch_shapes.padded(self.settings)
+    rows = _packed_rows(self.settings, self.mean_tokens, self._num_shares)
+    return batch_shapes.packed(self.settings, rows, self._num_shares)
 
   def _estimate(self, result: ahead_of_time.Result) -> estimate.Estimate:
     if self.slice_ is None:
@@ -172,6 +181,10 @@ def read(args: argparse.Namespace, more: Sequence[str] = ()) -> PlannedConfig:
     gpu_memory=args.gpu_memory or 0.0,
     encode_tokens=args.encode_tokens,
     accumulated_batches=bound.get("accumulated_batches", 1),
+    mean_tokens={
+      "query": args.mean_query_tokens,
+      "passage": args.mean_passage_tokens,
+    },
   )
 
 
@@ -192,6 +205,32 @@ def _batch_settings(
     lengths["passage"],
     num_positives,
   )
+
+
+def _packed_rows(
+  settings: batch_shapes.BatchSettings,
+  mean_tokens: Mapping[TowerName, float],
+  num_shares: int,
+) -> dict[TowerName, batch_shapes.Rows]:
+  """Rows that random texts of these mean lengths take, a share at a time."""
+  share = settings.batch_size // num_shares
+  drawn = min(share, _DRAWN_PAIRS)
+  source = synthetic.SyntheticBatches(
+    drawn,
+    settings.num_negatives,
+    settings.query_length,
+    settings.passage_length,
+    mean_query_tokens=mean_tokens["query"],
+    mean_passage_tokens=mean_tokens["passage"],
+  )
+  return {
+    tower: batch_shapes.Rows(
+      math.ceil(shape.num_rows * share / drawn),
+      shape.row_length,
+      shape.max_texts,
+    )
+    for tower, shape in packed.PackedBatches(source).shapes.items()
+  }
 
 
 def _slice(

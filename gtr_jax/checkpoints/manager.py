@@ -188,8 +188,17 @@ def best_step(model_dir: str | pathlib.Path) -> int:
   return max(scored, key=lambda step: (known[step], -step))
 
 
-def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
+def read_params(
+  model_dir: str | pathlib.Path,
+  step: int,
+  like: Mapping[str, jax.Array] | None = None,
+) -> Params:
   """The parameters of one step, as arrays of this process's first device.
+
+  Args:
+    like: arrays by flat names; a parameter with the name and the shape of one
+      is read to where that one is, so that no device and no host holds all of
+      a large model.
 
   Raises:
     ValueError: if the step is not there or cannot be read whole.
@@ -201,18 +210,24 @@ def read_params(model_dir: str | pathlib.Path, step: int) -> Params:
     )
   directory = pathlib.Path(model_dir).absolute() / DIRECTORY / str(step)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  like = like or {}
+
+  def target_of(path, leaf):
+    other = like.get(names.path_name(path))
+    sharding = (
+      other.sharding
+      if other is not None and other.shape == leaf.shape
+      else device
+    )
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
   # The handler alone: a checkpointer warns of the file that the step holds
   # for all of its items and each item lacks.
   handler = cast(Any, ocp.StandardCheckpointHandler())
   item: Any = directory / "params"  # Orbax's types want a path of its own.
   metadata: Any = handler.metadata
   try:
-    target = jax.tree.map(
-      lambda leaf: jax.ShapeDtypeStruct(
-        leaf.shape, leaf.dtype, sharding=device
-      ),
-      dict(metadata(item)),
-    )
+    target = jax.tree_util.tree_map_with_path(target_of, dict(metadata(item)))
     return handler.restore(item, args=ocp.args.StandardRestore(target))
   except (ValueError, KeyError, TypeError, OSError) as error:
     raise ValueError(

@@ -33,7 +33,7 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
     ValueError: if arrays have another shape, or none fits.
   """
   expected = names.flatten(params)
-  found = _for_towers(names.flatten(_read(path)), expected)
+  found = _for_towers(names.flatten(_read(path, expected)), expected)
   try:
     differences = names.compare(expected, found)
   except ValueError as error:
@@ -109,12 +109,17 @@ def _layers(arrays: Mapping[str, Any]) -> set[str]:
   return set(re.findall(r"\bencoder/(layers_\d+)/", " ".join(arrays)))
 
 
-def _read(path: str) -> Any:
+def _read(path: str, expected: Mapping[str, jax.Array]) -> Any:
   own = pathlib.Path(path)
+  # A tower that will serve both is read to where the first of them is.
+  shared = {
+    name.removeprefix(f"{_SIDES[0]}/"): leaf for name, leaf in expected.items()
+  }
+  like = {**shared, **expected}
   if own.name.isdigit() and own.parent.name == manager.DIRECTORY:
-    return manager.read_params(own.parents[1], int(own.name))
+    return manager.read_params(own.parents[1], int(own.name), like)
   if manager.available_steps(path):
-    return manager.read_params(path, manager.best_step(path))
+    return manager.read_params(path, manager.best_step(path), like)
   return t5x.read_t5x(path, with_optimizer_state=False).params
 
 

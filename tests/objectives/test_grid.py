@@ -211,7 +211,7 @@ def collectives(objective, layout):
     shardings = state_lib.shardings(init, mesh, rules)
     step = step_lib.jit_step(objective, optimizer, shardings)
     state = jax.eval_shape(lambda: nn.unbox(init(jax.random.key(0))))
-    text = (
+    text = str(
       step.lower(
         jax.tree.map(
           lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),

@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gtr_jax.checkpoints import manager
 from gtr_jax.run import initial_checkpoint, training_data
@@ -50,6 +52,34 @@ def test_one_tower_starts_both_of_a_model_with_two(checkpoint):
     np.testing.assert_array_equal(kernel, np.full((3, 4), 5.0))
   assert float(loaded["temperature"]["logit"]) == 7.0
   assert not said
+
+
+@pytest.mark.parametrize("num_towers", [1, 2])
+def test_a_device_reads_its_own_share_only(tmp_path, mesh, num_towers):
+  kernel = np.arange(64, dtype=np.float32).reshape(16, 4)
+  checkpoints = manager.open_checkpoints(tmp_path)
+  checkpoints.save(3, {"projection_layer": {"kernel": jnp.asarray(kernel)}})
+  checkpoints.close()
+  spread = NamedSharding(mesh, PartitionSpec("data"))
+  towers = {"projection_layer": {"kernel": jnp.zeros((16, 4))}}
+  if num_towers == 2:
+    towers = {"query_encoder": towers, "passage_encoder": towers}
+  params = jax.device_put(towers, spread)
+  read, sizes = manager.read_params, []
+
+  def spy(*args):
+    result = read(*args)
+    leaf = result["projection_layer"]["kernel"]
+    sizes.extend(shard.data.size for shard in leaf.addressable_shards)
+    return result
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(manager, "read_params", spy)
+    loaded = initial_checkpoint.load(str(tmp_path), params, [].append)
+  assert sizes == [8] * 8
+  for leaf in jax.tree.leaves(loaded):
+    assert leaf.sharding == spread
+    np.testing.assert_array_equal(leaf, kernel)
 
 
 def test_what_the_checkpoint_lacks_stays_and_is_said(checkpoint):

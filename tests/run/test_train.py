@@ -319,6 +319,40 @@ def test_shards_and_chunks_change_no_loss_of_gated_separate_towers(variant):
   }
 
 
+def test_goes_on_with_other_meshes_loops_and_tiles(data, tmp_path):
+  """To the same losses: nothing of it is in the checkpoint."""
+  shared = {
+    "NUM_LAYERS": 2,
+    "DROPOUT_RATE": 0.0,
+    "EVAL_DATA": None,
+    "CHECKPOINT_PERIOD": 1000,
+    "ACCUMULATED_BATCHES": 2,
+  }
+  forms = (
+    (3, (), {}),
+    (5, ("meshes/fsdp.gin", "meshes/two_slices.gin"), {"NUM_CHUNKS": 2}),
+    (8, ("meshes/tensor_parallel.gin",), {"SCORE_TILE": 2, "REMAT": '"dots"'}),
+  )
+  runs = [("changing", *form) for form in forms] + [("plain", 8, (), {})]
+  for name, last_step, meshes, macros in runs:
+    argv = arguments(
+      data,
+      tmp_path / name,
+      **shared,
+      **macros,
+      TRAIN_STEPS=last_step,
+      SCHEDULE="@schedules.constant()",
+    )
+    argv[1:1] = [f"--gin_file={mesh}" for mesh in meshes]
+    assert train.main(argv) == 0
+  plain, changing = (
+    [record["loss"] for record in training_log.read(tmp_path / name, "train")]
+    for name in ("plain", "changing")
+  )
+  assert len(plain) == 8
+  np.testing.assert_allclose(changing, plain, rtol=2e-4)
+
+
 def test_early_stopping(data, tmp_path, capsys):
   macros = {
     "TRAIN_STEPS": 50,

@@ -6,11 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from gtr_jax.layers import dense
-
-# Added where attention must not look: finite, so that a row of padding alone
-# gives no NaN, and far below any logit of a float32 softmax.
-MASKED = -1e10
+from gtr_jax.layers import attention_core, dense
 
 
 class SelfAttention(nn.Module):
@@ -46,20 +42,32 @@ class SelfAttention(nn.Module):
   ) -> Float[Array, "B L E"]:
     query = self._heads(x, "query", 1.0 / self.head_dim)  # [B, H, L, F]
     key, value = self._heads(x, "key", 1.0), self._heads(x, "value", 1.0)
-    logits = jnp.einsum("bhqf,bhkf->bhqk", query, key).astype(jnp.float32)
-    same = segments[:, None, :, None] == segments[:, None, None, :]
-    # Two terms, added where they are used: their sum, [B, H, L, L], would be
-    # held for all layers, and so would its gradient.
-    logits = logits + bias[None] + jnp.where(same, 0.0, MASKED)
-    weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
-      nn.softmax(logits, axis=-1).astype(self.dtype),
-      deterministic=deterministic,
-    )
-    mixed = jnp.einsum("bhqk,bhkf->bhqf", weights, value).swapaxes(1, 2)
+    if deterministic or not self.dropout_rate:
+      mixed = attention_core.attend(query, key, value, bias, segments)
+    else:
+      mixed = self._with_dropout(query, key, value, bias, segments)
+    mixed = mixed.swapaxes(1, 2)  # [B, L, H, F]
     joined = mixed.reshape(*x.shape[:2], self.num_heads * self.head_dim)
     return dense.Dense(
       x.shape[-1], ("joined_kv", "embed"), dtype=self.dtype, name="out"
     )(joined)
+
+  def _with_dropout(
+    self,
+    query: Float[Array, "B H L F"],
+    key: Float[Array, "B H L F"],
+    value: Float[Array, "B H L F"],
+    bias: Float[Array, "H L L"],
+    segments: Int[Array, "B L"],
+  ) -> Float[Array, "B H L F"]:
+    """`attention_core.attend` of which some weights are left out."""
+    logits = jnp.einsum("bhqf,bhkf->bhqk", query, key).astype(jnp.float32)
+    hidden = attention_core.hidden(segments)[:, None]
+    weights = nn.softmax(logits + bias[None] + hidden, axis=-1)
+    weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
+      weights.astype(self.dtype), deterministic=False
+    )
+    return jnp.einsum("bhqk,bhkf->bhqf", weights, value)
 
   def _heads(
     self, x: Float[Array, "B L E"], name: str, scale: float

@@ -54,15 +54,30 @@ class RelativePositionBias(nn.Module):
       ("heads", "relpos_buckets"),
     )
     # A one-hot product: its gradient is a product too, not a scatter.
-    hot = jax.nn.one_hot(self._buckets(length), self.num_buckets)  # [L, L, n]
-    return jnp.einsum(
-      "hn,qkn->hqk", table, hot, precision=jax.lax.Precision.HIGHEST
+    hot = jax.nn.one_hot(self._buckets(length), self.num_buckets)  # [2L, n]
+    of_distance = jnp.einsum(
+      "hn,dn->hd", table, hot, precision=jax.lax.Precision.HIGHEST
     )
+    return _spread(of_distance)
 
-  def _buckets(self, length: int) -> Int[Array, "L L"]:
+  def _buckets(self, length: int) -> Int[Array, "_"]:
+    """Of the distances 1 - L … L, key minus query."""
     one_way = self.num_buckets // 2
     table = jnp.asarray(distance_buckets(one_way, self.max_distance))
-    position = jnp.arange(length)
-    ahead = position[None, :] - position[:, None]  # [L, L], key minus query
+    ahead = jnp.arange(1 - length, length + 1)
     distance = jnp.minimum(jnp.abs(ahead), self.max_distance)
     return jnp.where(ahead > 0, one_way, 0) + table[distance]
+
+
+def _spread(of_distance: Float[Array, "H _"]) -> Float[Array, "H L L"]:
+  """Row q, column k: the value of distance k - q.
+
+  Rows of 2L - 1 numbers, cut out of repetitions of 2L, each begin one number
+  earlier than the row before.  The gradient is sums, where that of a look-up
+  would be a scatter.
+  """
+  num_heads, twice = of_distance.shape
+  length = twice // 2
+  repeated = jnp.tile(of_distance, (1, length))[:, : length * (twice - 1)]
+  rows = repeated.reshape(num_heads, length, twice - 1)
+  return rows[:, :, length - 1 :]

@@ -73,7 +73,7 @@ class T5Encoder(nn.Module):
     num_heads: attention heads.
     head_dim: features of one head.
     mlp_dim: width of the MLP.
-    activations: of the MLP: (nn.relu,) is T5 1.0; (mlp.gelu_gate,
+    activations: of the MLP: (mlp.relu,) is T5 1.0; (mlp.gelu_gate,
       mlp.linear_gate) is T5 1.1.
     relative_attention_num_buckets: buckets of relative positions.
     relative_attention_max_distance: distances from here on share a bucket.
@@ -91,7 +91,7 @@ class T5Encoder(nn.Module):
   num_heads: int
   head_dim: int
   mlp_dim: int
-  activations: tuple[Callable, ...] = (nn.relu,)
+  activations: tuple[Callable, ...] = (mlp.relu,)
   relative_attention_num_buckets: int = 32
   relative_attention_max_distance: int = 128
   dropout_rate: float = 0.0

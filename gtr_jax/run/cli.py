@@ -62,7 +62,7 @@ def run_program(
       traceback.print_exc()
     else:
       print(f"gtr {name}: {one_line(error)}", file=sys.stderr)
-    return 2 if _is_users(error) else 1
+    return 2 if is_users(error) else 1
   if args.json:
     print(json.dumps(dict(result), ensure_ascii=False), flush=True)
   return 0
@@ -122,7 +122,7 @@ def _parser(
   return parser
 
 
-def _is_users(error: Exception) -> bool:
+def is_users(error: Exception) -> bool:
   return isinstance(error, ValueError) or (
     isinstance(error, OSError)
     and (error.filename is not None or error.errno in _OF_THE_DISK)
@@ -136,6 +136,6 @@ def one_line(error: Exception) -> str:
     return f"{error.strerror}; make room, then the same command goes on"
   text = str(error).partition(_GIN_CONTEXT)[0]
   text = " ".join(text.split()) or type(error).__name__
-  if _is_users(error) or isinstance(error, FloatingPointError):
+  if is_users(error) or isinstance(error, FloatingPointError):
     return text
   return f"internal error, {type(error).__name__}: {text} (--debug shows where)"

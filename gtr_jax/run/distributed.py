@@ -12,6 +12,7 @@ import importlib.util
 import os
 import pathlib
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -94,6 +95,7 @@ def end(status: int) -> None:
     return
   sys.stdout.flush()
   sys.stderr.flush()
+  _say_heard(client)
   if jax.process_index() == 0:  # With it goes the place where others look.
     deadline = time.monotonic() + 3 * _OWN_END_SECONDS
     with contextlib.suppress(Exception):
@@ -182,6 +184,10 @@ def _join(args: argparse.Namespace) -> bool:
     or (args.multiprocess == "auto" and not _has_other_workers())
   ):
     return False
+  if by_flags and args.process_index == 0:
+    _check_port(args.coordinator_address)
+  if not args.debug:  # Before joining, which the runtime ends from C++ too.
+    runtime_log.relay(args.process_count, args.silence_seconds)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   try:
     jax.distributed.initialize(
@@ -192,17 +198,31 @@ def _join(args: argparse.Namespace) -> bool:
       initialization_timeout=_JOIN_SECONDS,
       heartbeat_timeout_seconds=args.silence_seconds,
     )
-  except RuntimeError as error:
+  except ValueError as error:
     raise ValueError(
-      f"the processes did not find each other within {_JOIN_SECONDS} seconds at"
-      f" {args.coordinator_address or 'the address of the first worker'}: start"
-      " the same command on all of them"
+      f"the environment does not tell where the other processes are ({error}):"
+      f" give {', '.join(given)}"
     ) from error
-  if not args.debug:
-    runtime_log.relay(
-      jax.process_index(), jax.process_count(), args.silence_seconds
-    )
   return True
+
+
+def _check_port(address: str) -> None:
+  """Raises a ValueError where JAX would crash: nobody can listen there."""
+  _, _, port = address.rpartition(":")
+  if not port.isdigit():
+    raise ValueError(
+      f"--coordinator_address is {address}; HOST:PORT was due, such as"
+      " 10.0.0.1:8476"
+    )
+  with socket.socket() as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      listener.bind(("", int(port)))
+    except (OSError, OverflowError) as error:
+      raise ValueError(
+        f"process 0 cannot listen at --coordinator_address {address}"
+        f" ({error}): choose another port"
+      ) from None
 
 
 def _has_other_workers() -> bool:
@@ -244,31 +264,34 @@ def _is_of_another(error: BaseException) -> bool:
 
 def _tell(error: BaseException) -> None:
   """Leaves a line for the others; the first process that fails is heard."""
-  client = _client()
   name = f"process {jax.process_index()} of {jax.process_count()}"
+  status, line = 130, "interrupted"
+  if isinstance(error, Exception):
+    status, line = 2 if cli.is_users(error) else 1, cli.one_line(error)
   with contextlib.suppress(Exception):
-    client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
-    line = (
-      cli.one_line(error) if isinstance(error, Exception) else "interrupted"
-    )
-    client.key_value_set(_FAILED, f"{name} ended: {line}")
+    _client().key_value_set(_FAILED, f"{status} {name} ended: {line}")
 
 
 def _listen(stopped: threading.Event) -> None:
-  """Ends this process soon after another one failed."""
+  """Ends this process soon after another one failed, with its status."""
   client = _client()
   while not stopped.wait(_LISTEN_SECONDS):
     try:
-      line = client.key_value_try_get(_FAILED)
+      failed = client.key_value_try_get(_FAILED)
     except Exception as error:
       if "NOT_FOUND" in str(error):
         continue
       return  # The service is gone, and the runtime ends this process.
-    with contextlib.suppress(Exception):
-      client.key_value_set(f"{_HEARD}{jax.process_index()}", "")
     if stopped.wait(_OWN_END_SECONDS):
       return
-    print(
-      f"gtr train: {line}; {runtime_log.GO_ON}", file=sys.stderr, flush=True
-    )
-    os._exit(1)
+    status, _, line = failed.partition(" ")
+    what_to_do = runtime_log.ENDS if status == "2" else runtime_log.GO_ON
+    print(f"gtr train: {line}; {what_to_do}", file=sys.stderr, flush=True)
+    _say_heard(client)
+    os._exit(int(status))
+
+
+def _say_heard(client: Any) -> None:
+  """Tells process 0 that it may go: this process has said what it had to."""
+  with contextlib.suppress(Exception):
+    client.key_value_set(f"{_HEARD}{jax.process_index()}", "")

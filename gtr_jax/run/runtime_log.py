@@ -22,24 +22,26 @@ _FATAL = "JAX distributed service detected fatal errors"
 _SILENT = re.compile(
   r"stopped sending heartbeats\):?((?:\s+(?:\S*task:)?\d+(?=\s))+)"
 )
+_NOT_JOINED = "CoordinationService/RegisterTask"
 _COORDINATOR_LOST = "Failed to send RPC to coordination service"
+ENDS = "this process ends as well"
 GO_ON = (
-  "this process ends as well; start the same command on all processes again and"
-  " they go on from the last checkpoint"
+  f"{ENDS}; start the same command on all processes again and they go on from"
+  " the last checkpoint"
 )
 
 
-def relay(process_index: int, process_count: int, seconds: int) -> None:
+def relay(process_count: int | None, seconds: int) -> None:
   """Sends what C++ writes through `translated` to standard error.
 
   What Python writes goes where it went before.
 
   Args:
-    process_index, process_count: of this process.
+    process_count: how many processes there are, if that is known yet.
     seconds: without a sign of life, after which a process counts as lost.
   """
   before = [os.dup(stream.fileno()) for stream in (sys.stdout, sys.stderr)]
-  numbers = map(str, (process_index, process_count, seconds))
+  numbers = str(process_count or ""), str(seconds)
   command = [sys.executable, "-I", "-S", __file__, *numbers]
   # Its own group: Ctrl-C is not for it, it ends when nobody writes any more.
   child = subprocess.Popen(
@@ -58,7 +60,7 @@ def relay(process_index: int, process_count: int, seconds: int) -> None:
 
 
 def translated(
-  lines: Iterable[str], process_index: int, process_count: int, seconds: int
+  lines: Iterable[str], process_count: str, seconds: str
 ) -> Iterator[str]:
   """The lines for the user; see the top of this file."""
   hidden = False
@@ -66,7 +68,8 @@ def translated(
   for line in lines:
     logged = _LOGGED.match(line)
     if logged and logged[1] == "F" and _FATAL in line:
-      yield _last_words(line + "".join(lines), process_count, seconds)
+      text = line + "".join(lines)
+      yield f"gtr train: {_cause(text, process_count, seconds)}; {GO_ON}\n"
       return
     if _GLOO.match(line):
       continue
@@ -76,33 +79,33 @@ def translated(
       yield line
 
 
-def _last_words(text: str, process_count: int, seconds: int) -> str:
-  """One line about a fatal error of the runtime."""
+def _cause(text: str, process_count: str, seconds: str) -> str:
+  """What a fatal error of the runtime says, in words of ours."""
+  of_all = f" of {process_count}" if process_count else ""
   silent = _SILENT.search(text)
   if silent:
     numbers = sorted(set(map(int, re.findall(r"\d+(?=\s|$)", silent[1]))))
-    names = ", ".join(map(str, numbers))
-    what = (
-      f"process {names} of {process_count} gave no sign of life for"
+    return (
+      f"process {', '.join(map(str, numbers))}{of_all} gave no sign of life for"
       f" {seconds} seconds: it was killed, or its host is gone"
     )
-  elif _COORDINATOR_LOST in text:
-    what = (
-      f"process 0 of {process_count}, which coordinates the others, is gone: it"
-      " was killed, or its host or the network is down"
+  if _NOT_JOINED in text:
+    return (
+      "the processes did not find each other in time: not all were started, or"
+      " --coordinator_address is not that of process 0"
     )
-  else:
-    what = (
-      "the processes have lost each other"
-      f" ({text.partition('absl::Status: ')[2].splitlines()[0][:200]})"
+  if _COORDINATOR_LOST in text:
+    return (
+      f"process 0{of_all}, which coordinates the others, is gone: it was"
+      " killed, or its host or the network is down"
     )
-  return f"gtr train: {what}; {GO_ON}\n"
+  status = text.partition("absl::Status: ")[2] or text
+  return f"the processes lost each other ({status.splitlines()[0][:200]})"
 
 
 def main() -> None:
-  process_index, process_count, seconds = map(int, sys.argv[1:4])
   source = io.TextIOWrapper(sys.stdin.buffer, errors="backslashreplace")
-  for line in translated(source, process_index, process_count, seconds):
+  for line in translated(source, *sys.argv[1:]):
     sys.stderr.write(line)
     sys.stderr.flush()
 

@@ -125,11 +125,11 @@ def from_first(values: Mapping[str, float]) -> dict[str, float]:
   """The values that process 0 has, to the bit, on all processes."""
   if jax.process_count() == 1:
     return dict(values)
-  own = np.array([values[name] for name in sorted(values)], np.float64)
+  own = np.array(list(values.values()), np.float64)
   # As bytes, since JAX has no float64.
   first = multihost_utils.broadcast_one_to_all(own.view(np.uint8))
   numbers = np.asarray(first).view(np.float64)
-  return dict(zip(sorted(values), map(float, numbers), strict=True))
+  return dict(zip(values, map(float, numbers), strict=True))
 
 
 def check_shared(directory: pathlib.Path) -> None:

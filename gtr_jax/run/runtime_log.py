@@ -17,7 +17,10 @@ from collections.abc import Iterable, Iterator
 _LOGGED = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ ([\w./]+):\d+\] ")
 # What these say is told better by the last line, or is of no use.
 _HIDDEN = re.compile(r"coordination|preemption|distributed")
-_GLOO = re.compile(r"\[Gloo\] Rank ")
+# Several threads write it at once, a word at a time.
+_GLOO = re.compile(
+  r".*(\[Gloo\] Rank|connected (to|peer) |peer ranks)|[\d\s]+$"
+)
 _FATAL = "JAX distributed service detected fatal errors"
 _SILENT = re.compile(
   r"stopped sending heartbeats\):?((?:\s+(?:\S*task:)?\d+(?=\s))+)"

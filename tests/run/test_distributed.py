@@ -237,7 +237,7 @@ def params_of(model_dir):
 def test_sigterm_to_one_saves_once_and_all_go_on_elsewhere(
   data, start, tmp_path
 ):
-  """Stopped on 2 x 4 devices, resumed on 4 x 1 and then on 1 x 8 of a mesh."""
+  """Stopped on 2 x 4 devices, resumed on 4 x 1 and on 1 x 8, other meshes."""
   settings = {
     "EVAL_DATA": None,
     "CHECKPOINT_PERIOD": 100_000,
@@ -255,7 +255,9 @@ def test_sigterm_to_one_saves_once_and_all_go_on_elsewhere(
   assert output.count("SIGTERM came to a process: saving step") == 1
   (step,) = manager.available_steps(model_dir)
   assert f'"step": {step}, ' in output and '"stopped_by_signal": true' in output
-  status, output = finish(start(4, 1, argv(model_dir, step + 2)))
+  # The later file wins: parameters are spread over the four processes.
+  spread = [*argv(model_dir, step + 2), "--gin_file=meshes/fsdp.gin"]
+  status, output = finish(start(4, 1, spread))
   assert status == 0, output
   assert f"going on from step {step}" in output
   for folder in (model_dir, other):

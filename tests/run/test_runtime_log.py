@@ -59,6 +59,8 @@ def test_talk_about_lost_processes_is_left_out_and_all_else_is_passed_on():
   ]
   hidden = [
     "[Gloo] Rank 0 is connected to 2 peer ranks.\n",
+    "[Gloo] Rank [Gloo] Rank 3\n",
+    "2 is connected to 2 peer ranks. Expected number of peer ranks is : 2\n",
     "E1121 18:54:07.947231   15770 coordination_service.cc:1549] Use error\n",
     "1\n",
     "W1121 18:53:44.332935   15653 preemption_notifier.cc:90] SIGTERM caught\n",

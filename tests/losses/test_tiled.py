@@ -163,7 +163,6 @@ def _name(key):
     (1, 0.2, 0.1, 1, None),
     (2, 0.0, 0.1, 5, None),
     (3, 0.2, 0.0, 7, None),
-    (2, 0.2, 0.1, 16, (1, 1, 1)),
     (2, 0.2, 0.1, 4, (1, 2, 1)),
     (2, 0.2, 0.1, 4, (1, 4, 1)),
     (2, 0.2, 0.1, 2, (1, 8, 1)),
@@ -214,12 +213,12 @@ def test_a_model_blind_to_the_texts_ranks_every_positive_last():
   keys["passage_keys"][..., 1] = 1 + np.arange(2 * B).reshape(B, 2)
   vector = np.random.default_rng(0).normal(size=768)
   vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-  rows, columns, metrics = in_tiles(
+  loss = jax.jit(functools.partial(in_tiles, tile=5))
+  rows, columns, metrics = loss(
     np.tile(vector, (B, 1)),
     np.tile(vector, (2 * B, 1)),
     jnp.float32(TEMPERATURE),
     keys,
-    tile=5,
   )
   np.testing.assert_allclose(rows, np.log(2 * B), rtol=1e-5)
   np.testing.assert_allclose(columns, np.log(B), rtol=1e-5)
@@ -276,12 +275,10 @@ def test_no_array_is_as_large_as_the_score_matrix(mesh_shape):
 
 def test_residuals_are_embeddings_keys_and_vectors():
   queries, passages, keys = make(2)
-  _, pull = jax.vjp(
-    lambda q, p: in_tiles(q, p, jnp.float32(0.1), keys, tile=4)[:2],
-    queries,
-    passages,
-  )
-  shapes = {np.shape(leaf) for leaf in jax.tree.leaves(pull)}
+  loss = lambda q, p: in_tiles(q, p, jnp.float32(0.1), keys, tile=4)[:2]
+  pull = jax.eval_shape(lambda q, p: jax.vjp(loss, q, p)[1], queries, passages)
+  shapes = {leaf.shape for leaf in jax.tree.leaves(pull)}
+  assert (B, D) in shapes
   assert shapes <= {
     (),
     (B,),

@@ -32,10 +32,12 @@ def make(num_passages):
   passages[4:9, 1:] = 0  # No hard negatives.
   positives = hashes(B, P, 2)
   positives[:, 0] = passages[:, 0]
-  positives[10, 0] = 0  # Own positive unknown.
+  positives[10] = 0  # Nothing known, not even the own positive.
   positives[11:, 1] = 0
   queries = np.zeros((B, 2), np.int32)
   queries[:, 1] = 1 + np.arange(B) % (B - 3)  # Three copies.
+  queries[[6, 14], 0] = 77  # One id, two texts.
+  queries[10] = 0  # No key: no copy, not even of itself.
   keys = {
     "query_keys": queries,
     "passage_keys": passages,

@@ -169,12 +169,16 @@ def _ranking(
 def _masked_rate(
   excluded: Bool[Array, "B N"], passage_keys: Int[Array, "B K 2"]
 ) -> Float[Array, ""]:
-  """Share of the cells with a passage, other than the own positive's."""
+  """Share of the cells with a passage, other than the own positive's.
+
+  Means of rows: the cells of the whole matrix are more than an int32 counts.
+  """
   num_queries, num_passages, _ = passage_keys.shape
   present = (passage_keys != 0).any(axis=2).reshape(1, -1)  # [1, N]
   own = jax.nn.one_hot(
     jnp.arange(num_queries) * num_passages, excluded.shape[1], dtype=bool
   )
   cells = present & ~own
-  masked = (excluded & cells).sum().astype(jnp.float32)
-  return masked / jnp.maximum(cells.sum().astype(jnp.float32), 1.0)
+  masked = (excluded & cells).sum(axis=1).astype(jnp.float32).mean()
+  all_cells = cells.sum(axis=1).astype(jnp.float32).mean()
+  return masked / jnp.maximum(all_cells, 1e-9)

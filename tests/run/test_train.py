@@ -333,7 +333,9 @@ def test_goes_on_with_other_meshes_loops_and_tiles(data, tmp_path):
     (5, ("meshes/fsdp.gin", "meshes/two_slices.gin"), {"NUM_CHUNKS": 2}),
     (8, ("meshes/tensor_parallel.gin",), {"SCORE_TILE": 2, "REMAT": '"dots"'}),
   )
-  runs = [("changing", *form) for form in forms] + [("plain", 8, (), {})]
+  runs = [("changing", *form) for form in forms] + [
+    ("plain", 8, (), {"SCORE_TILE": None})
+  ]
   for name, last_step, meshes, macros in runs:
     argv = arguments(
       data,

@@ -1,9 +1,10 @@
-# Two commands on a fresh machine: `make demo`, `make test`.
+# Two commands on a fresh machine: `make demo`, `make test`.  `make benchmark`
+# prints a JSON line a figure.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types install constraints clean
+.PHONY: demo test test-slow benchmark lint types install constraints clean
 
 demo: install
 	$(BIN)/gtr demo
@@ -13,6 +14,9 @@ test: install lint types
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
+
+benchmark: install
+	$(BIN)/python -m benchmarks
 
 lint: install
 	$(BIN)/ruff check .

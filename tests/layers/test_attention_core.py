@@ -95,9 +95,8 @@ def test_bfloat16_differs_by_rounding_only():
     query, key, value, bias.astype(np.float32), SEGMENTS
   )
   assert actual.dtype == jnp.bfloat16
-  expected = definition(
-    *(np.asarray(x.astype(jnp.float32), np.float64) for x in low), bias
-  )
+  exact = [np.asarray(x.astype(jnp.float32), np.float64) for x in low]
+  expected = definition(exact[0], exact[1], exact[2], bias)
   np.testing.assert_allclose(
     actual.astype(jnp.float32), expected, rtol=0.02, atol=0.02
   )

@@ -1,0 +1,38 @@
+"""Each benchmark runs at its smallest and prints its figures."""
+
+import importlib
+import json
+
+import pytest
+
+EXPECTED = {
+  "full_rows": {"full rows: step", "full rows: encode"},
+  "packed": {"packed train step"},
+  "chunks": {"chunked train step"},
+  "ring": {"ring loss and gradient"},
+  "encode": {"encode"},
+  "pipeline": {"input pipeline: packed", "input pipeline: padded"},
+  "checkpoint": {
+    "checkpoint: save until on disk",
+    "checkpoint: training waits",
+    "checkpoint: restore",
+  },
+}
+FLAGS = {
+  "full_rows": ["--alone", "--encode_rows=8"],
+  "chunks": ["--chunks=2"],
+  "ring": ["--batch_sizes=16", "--width=8", "--tile=2"],
+  "encode": ["--alone", "--texts=8"],
+  "pipeline": ["--examples=64", "--batch_size=8", "--batches=1"],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_prints_its_figures(name, capsys):
+  module = importlib.import_module(f"benchmarks.{name}")
+  module.main(["--size=tiny", "--repeats=2", *FLAGS.get(name, [])])
+  lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+  assert {line["figure"] for line in lines} == EXPECTED[name]
+  for line in lines:
+    assert line["value"] > 0 and line["unit"]
+    assert line["versions"]["jax"] and line["hardware"]["devices"]

@@ -29,6 +29,7 @@ from gtr_jax.run import cli, runtime_log
 
 # For the others to come, when a pod starts.
 _JOIN_SECONDS = 300
+_PATIENCE_SECONDS = 20.0
 _LISTEN_SECONDS = 1.0
 # For this process to end by the same error as the one that it heard of.
 _OWN_END_SECONDS = 3.0
@@ -189,6 +190,8 @@ def _join(args: argparse.Namespace) -> bool:
   if not args.debug:  # Before joining, which the runtime ends from C++ too.
     runtime_log.relay(args.process_count, args.silence_seconds)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  patience = threading.Timer(_PATIENCE_SECONDS, _say_waiting)
+  patience.start()
   try:
     jax.distributed.initialize(
       args.coordinator_address,
@@ -203,7 +206,18 @@ def _join(args: argparse.Namespace) -> bool:
       f"the environment does not tell where the other processes are ({error}):"
       f" give {', '.join(given)}"
     ) from error
+  finally:
+    patience.cancel()
   return True
+
+
+def _say_waiting() -> None:
+  print(
+    "gtr train: waiting for the other processes, for at most"
+    f" {_JOIN_SECONDS} seconds",
+    file=sys.stderr,
+    flush=True,
+  )
 
 
 def _check_port(address: str) -> None:

@@ -42,6 +42,8 @@ class Source(Protocol):
     ...
 
   def global_batch_at(self, number: int) -> GlobalBatch: ...
+  def ids_at(self, number: int) -> list[int]: ...
+  def describe(self) -> str: ...
   def position(self) -> dict[str, Any]: ...
   def restore(self, position: Mapping[str, Any]) -> None: ...
 
@@ -129,14 +131,18 @@ class PackedBatches:
     first = self.source.process_index * size
     return {**batch, **whole.others(first + np.arange(size))}
 
+  def ids_at(self, number: int) -> list[int]:
+    """Example ids of the whole global batch `number`."""
+    return self.source.ids_at(number)
+
   def describe(self) -> str:
-    """For people: the rows of both towers, and what is left over."""
-    shares = "" if self.num_shares == 1 else " a device"
-    return "; ".join(
-      f"{tower}: {shape.num_rows:,} rows of {shape.row_length} tokens{shares},"
-      f" {shape.cells_used:.1%} used"
+    """For people: what is packed, the rows, and how full they are."""
+    rows = ", ".join(
+      f"{tower} {shape.num_rows:,} rows of {shape.row_length} tokens"
+      f" {shape.cells_used:.0%} full"
       for tower, shape in self.shapes.items()
     )
+    return f"{self.source.describe()} packed (a device: {rows})"
 
   def _pack(
     self, tower: TowerName, shape: Shape, texts: packing.Texts

@@ -146,6 +146,9 @@ class PairBatches:
     _, examples = self._examples(first + np.arange(self.batch_size))
     return examples.tolist()
 
+  def describe(self) -> str:
+    return f"{len(self.store):,} examples"
+
   def _identity(self) -> dict[str, Any]:
     return {
       "data": self.store.content,

@@ -83,6 +83,14 @@ class SyntheticBatches:
     batch = self._whole_at(number)
     return {name: array[first : first + rows] for name, array in batch.items()}
 
+  def ids_at(self, number: int) -> list[int]:
+    """Example ids of the whole global batch `number`."""
+    first = number * self.batch_size
+    return list(range(first, first + self.batch_size))
+
+  def describe(self) -> str:
+    return "made-up examples"
+
   def global_batch_at(self, number: int) -> GlobalBatch:
     """Batch `number` of all processes, counted from 0."""
     others = self._whole_at(number)

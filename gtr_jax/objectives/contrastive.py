@@ -83,6 +83,7 @@ class Contrastive:
       "loss_passage_to_query": column_loss,
       "temperature": heat,
       **metrics,
+      "cells_used": _cells_used(batch),
     }
     return row_loss + column_loss, metrics
 
@@ -182,3 +183,16 @@ def _masked_rate(
   masked = (excluded & cells).sum(axis=1).astype(jnp.float32).mean()
   all_cells = cells.sum(axis=1).astype(jnp.float32).mean()
   return masked / jnp.maximum(all_cells, 1e-9)
+
+
+def _cells_used(batch: Batch) -> Float[Array, ""]:
+  """Share of the encoded cells, of both towers, that hold a token."""
+  cells = [
+    x for name, x in batch.items() if name.endswith(("_tokens", "_rows"))
+  ]
+  num_cells = sum(x.size for x in cells)
+  # Means, because the number of cells may exceed an int32.
+  shares = [
+    (x > 0).astype(jnp.float32).mean() * (x.size / num_cells) for x in cells
+  ]
+  return jnp.stack(shares).sum()

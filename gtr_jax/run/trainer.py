@@ -14,7 +14,7 @@ import optax
 
 from gtr_jax import partitioning
 from gtr_jax.checkpoints import manager
-from gtr_jax.data import pipeline, prefetch, vocabulary
+from gtr_jax.data import prefetch, vocabulary
 from gtr_jax.files import whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.objectives import objective as objective_lib
@@ -112,6 +112,7 @@ def train(
         initial_checkpoint.inherited_vocabulary(initial_checkpoint_path),
         say,
         partitioning.process_share(mesh),
+        partitioning.num_shares(mesh),
       )
     init = state_lib.make_init(
       objective, optimizer, batches.batch_at(0), initial_step
@@ -204,7 +205,7 @@ def train(
 def _first_state(
   checkpoints: manager.Checkpoints,
   state: state_lib.TrainState,
-  batches: pipeline.PairBatches,
+  batches: training_data.TrainingBatches,
   initial_checkpoint_path: str | None,
   say: Say,
 ) -> tuple[state_lib.TrainState, hooks_lib.Progress]:
@@ -250,7 +251,7 @@ def _mesh(devices: partitioning.Layout, batch_size: int) -> jax.sharding.Mesh:
 
 def _summary(
   state: state_lib.TrainState,
-  batches: pipeline.PairBatches,
+  batches: training_data.TrainingBatches,
   tokenizer: vocabulary.Tokenizer,
   mesh: jax.sharding.Mesh,
   train_steps: int,
@@ -258,7 +259,7 @@ def _summary(
   num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
   axes = " × ".join(f"{name} {size}" for name, size in mesh.shape.items())
   return (
-    f"{num_parameters:,} parameters, {len(batches.store):,} examples,"
+    f"{num_parameters:,} parameters, {batches.describe()},"
     f" {tokenizer.vocab_size:,} pieces, {mesh.devices.flat[0].device_kind}"
     f" ({axes}), steps {int(state.step):,} to {train_steps:,}"
   )
@@ -266,7 +267,7 @@ def _summary(
 
 def _write_batch(
   path: pathlib.Path,
-  batches: pipeline.PairBatches,
+  batches: training_data.TrainingBatches,
   numbers: Iterable[int],
   update: int,
 ) -> str:

@@ -4,10 +4,13 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-from gtr_jax.data import examples, pipeline
+from gtr_jax.data import examples, packed, pipeline
 from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.files import lines
 from gtr_jax.run import model_directory
+from gtr_jax.types import TowerName
+
+TrainingBatches = pipeline.PairBatches | packed.PackedBatches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,9 @@ class TrainingData:
     query_prompt: put before every query.
     passage_prompt: put before every passage.
     on_bad_line: "error" stops at a bad line, "skip" counts and reports.
+    packing: whether texts share rows; the loss is the same.
+    packed_lengths: tokens of a packed row, by tower; None takes those of a
+      text at most.
   """
 
   task: str
@@ -36,6 +42,8 @@ class TrainingData:
   query_prompt: str = ""
   passage_prompt: str = ""
   on_bad_line: lines.OnBadLine = "error"
+  packing: bool = False
+  packed_lengths: Mapping[TowerName, int] | None = None
 
   def open(
     self,
@@ -44,7 +52,8 @@ class TrainingData:
     inherited: pathlib.Path | None,
     say: Callable[[str], None],
     share: tuple[int, int] = (0, 1),
-  ) -> tuple[pipeline.PairBatches, vocabulary_lib.Tokenizer]:
+    num_devices: int = 1,
+  ) -> tuple[TrainingBatches, vocabulary_lib.Tokenizer]:
     """Batches of this process, and the tokenizer.
 
     Examples are kept in the directory; the tokenizer is the caller's to save,
@@ -56,6 +65,7 @@ class TrainingData:
       inherited: a vocabulary folder to use where `vocabulary` is None.
       say: takes lines for the user.
       share: which part of each global batch is this process's, of how many.
+      num_devices: among which each global batch is divided.
 
     Raises:
       ValueError: for bad data, or a vocabulary that does not fit the model or
@@ -85,7 +95,11 @@ class TrainingData:
       process_index=share[0],
       process_count=share[1],
     )
-    return batches, tokenizer
+    if not self.packing:
+      return batches, tokenizer
+    return packed.PackedBatches(
+      batches, num_devices, self.packed_lengths, report=say
+    ), tokenizer
 
   def _tokenizer(
     self, directory: pathlib.Path, inherited: pathlib.Path | None

@@ -207,7 +207,7 @@ def test_most_cells_are_used():
     used = (batch[f"{tower}_segments"] > 0).mean()
     assert used > 0.92
     assert abs(used - shape.cells_used) < 0.05
-    assert f"{shape.num_rows:,} rows" in batches.describe()
+    assert f"{tower} {shape.num_rows:,} rows of" in batches.describe()
 
 
 def test_longer_rows_are_taken_and_shorter_refused(store):

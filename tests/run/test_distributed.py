@@ -150,7 +150,7 @@ def finish_after_signal(pod, model_dir, step, process, number):
   while f"process {process} has the id" not in lines[-1]:
     lines.append(pod.stdout.readline())
   log = model_dir / "metrics.jsonl"
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + 300
   while f'{{"step": {step}, ' not in (log.read_text() if log.exists() else ""):
     assert pod.poll() is None and time.monotonic() < deadline, finish(pod)
     time.sleep(0.01)

@@ -26,7 +26,7 @@ class MLP(nn.Module):
   """
 
   hidden_dim: int
-  activations: tuple[Callable, ...]
+  activations: tuple[Callable, ...] = (nn.relu,)
   dropout_rate: float = 0.0
   dtype: DTypeLike = jnp.float32
 
@@ -55,25 +55,7 @@ class MLP(nn.Module):
 
 def relu(x: jax.Array) -> jax.Array:
   """T5 1.0's activation, under a name that a config can give."""
-  return _relu(x)
-
-
-@jax.custom_vjp
-def _relu(x: jax.Array) -> jax.Array:
-  """Keeps its result, as the product behind it does, and not x beside it."""
-  return jnp.maximum(x, 0)
-
-
-def _relu_forward(x):
-  result = jnp.maximum(x, 0)
-  return result, result
-
-
-def _relu_backward(result, grad):
-  return (jnp.where(result > 0, grad, 0),)
-
-
-_relu.defvjp(_relu_forward, _relu_backward)
+  return nn.relu(x)
 
 
 def gelu_gate(x: jax.Array) -> jax.Array:

@@ -1,7 +1,5 @@
 """Normalisation: T5's layer norm, and the unit length of an embedding."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -31,37 +29,10 @@ class RMSNorm(nn.Module):
     scale = param.logical_param(
       self, "scale", nn.initializers.ones, x.shape[-1:], ("embed",)
     )
-    scaled = _normalised(x.astype(jnp.float32), scale, self.epsilon)
-    return jnp.asarray(scaled, self.dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _normalised(
-  x: Float[Array, "B L E"], scale: Float[Array, "E"], epsilon: float
-) -> Float[Array, "B L E"]:
-  """x / rms(x) * scale; keeps x, which is there anyway, and B * L numbers.
-
-  Differentiated as it stands, the CPU compiler keeps four arrays of its size.
-  """
-  return _forward(x, scale, epsilon)[0]
-
-
-def _forward(x, scale, epsilon):
-  mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)  # [B, L, 1]
-  inverse = jax.lax.rsqrt(mean_square + epsilon)
-  return x * inverse * scale[None, None, :], (x, inverse, scale)
-
-
-def _backward(epsilon, saved, grad):
-  del epsilon
-  x, inverse, scale = saved
-  unit = x * inverse
-  of_unit = grad * scale[None, None, :]
-  along = jnp.mean(of_unit * unit, axis=-1, keepdims=True)
-  return inverse * (of_unit - unit * along), jnp.sum(grad * unit, axis=(0, 1))
-
-
-_normalised.defvjp(_forward, _backward)
+    x = x.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)  # [B, L, 1]
+    x = x * jax.lax.rsqrt(mean_square + self.epsilon)
+    return (x * scale[None, None, :]).astype(self.dtype)
 
 
 def unit_length(

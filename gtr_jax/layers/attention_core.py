@@ -116,6 +116,8 @@ def _backward_in_blocks(
 def _over_blocks(step: Callable, carry, rows):
   """`jax.lax.scan` over blocks of rows instead of rows."""
   count, num_heads, length, _ = jax.tree.leaves(rows)[0].shape
+  if not (isinstance(count, int) and isinstance(length, int)):
+    return step(carry, rows)  # Symbols, of a model that is exported.
   fitting = max(1, _CACHED_WEIGHTS // (num_heads * length**2))
   size = next(n for n in range(min(fitting, count), 0, -1) if count % n == 0)
   if size == count:

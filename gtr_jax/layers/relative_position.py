@@ -72,12 +72,15 @@ class RelativePositionBias(nn.Module):
 def _spread(of_distance: Float[Array, "H _"]) -> Float[Array, "H L L"]:
   """Row q, column k: the value of distance k - q.
 
-  Rows of 2L - 1 numbers, cut out of repetitions of 2L, each begin one number
-  earlier than the row before.  The gradient is sums, where that of a look-up
-  would be a scatter.
+  Rows of 2L + 1 numbers, cut out of repetitions of 2L, each begin one number
+  later than the row before.  The gradient is sums, where that of a look-up
+  would be a scatter; nothing is cut whose size is no multiple of L, so that L
+  may be a symbol.
   """
   num_heads, twice = of_distance.shape
   length = twice // 2
-  repeated = jnp.tile(of_distance, (1, length))[:, : length * (twice - 1)]
-  rows = repeated.reshape(num_heads, length, twice - 1)
-  return rows[:, :, length - 1 :]
+  shape = (num_heads, length, twice)
+  repeated = jnp.broadcast_to(of_distance[:, None, :], shape)
+  flat = jnp.pad(repeated.reshape(num_heads, -1), [(0, 0), (0, length)])
+  rows = flat.reshape(num_heads, length, twice + 1)[:, :, :length]
+  return jnp.flip(rows, axis=1)

@@ -121,6 +121,7 @@ def _plan(args: argparse.Namespace) -> dict[str, Any]:
   config = planned_config.read(args)
   result = config.facts()
   if args.step != "encode":
+    _announce("train")
     found = config.train_step()
     print(report.as_text("train step", found))
     advice = config.advice(found)
@@ -128,12 +129,19 @@ def _plan(args: argparse.Namespace) -> dict[str, Any]:
       print(f"  to fit: {change}")
     result |= report.as_json(found) | {"advice": advice}
   if args.step != "train":
+    _announce("encode")
     found = config.encode_step()
     print(report.as_text("encode step", found))
     values = report.as_json(found)
     result |= values if args.step == "encode" else {"encode": values}
   print(*(f"- {line}" for line in config.assumptions()), sep="\n")
   return result | {"assumptions": config.assumptions()}
+
+
+def _announce(step: str) -> None:
+  """The compiler tells nothing of how far it is."""
+  if sys.stderr.isatty():
+    print(f"compiling the {step} step: minutes", file=sys.stderr, flush=True)
 
 
 def _find(args: argparse.Namespace) -> dict[str, Any]:

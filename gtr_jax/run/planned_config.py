@@ -19,7 +19,7 @@ from gtr_jax.planning import (
   estimate,
   topologies,
 )
-from gtr_jax.run import gin_config, gin_types, trainer
+from gtr_jax.run import gin_config, gin_types, trainer, training_data
 from gtr_jax.types import TowerName
 
 # What a training must be told, but not a plan.
@@ -28,8 +28,8 @@ _PLACEHOLDERS = {
   "MIXTURE_OR_TASK_NAME": "'planned'",
   "TRAIN_STEPS": "1_000_000",
 }
-# Random pairs that are packed to find the rows of a larger share.
-_DRAWN_PAIRS = 2048
+# Random pairs of a share, and shares, that are packed to find the rows of more.
+_DRAWN_PAIRS, _DRAWN_SHARES = 2048, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class PlannedConfig:
   Attributes:
     task: objective, optimizer, layout.
     settings: what decides the shapes of a batch.
+    data: whether they are packed.
     slice_: the TPU slice; None plans for one GPU.
     gpu_memory: GiB of that.
     encode_tokens: tokens of a batch on each device when encoding.
@@ -48,6 +49,7 @@ class PlannedConfig:
 
   task: ahead_of_time.Task
   settings: batch_shapes.BatchSettings
+  data: training_data.TrainingData
   slice_: topologies.Slice | None
   gpu_memory: float
   encode_tokens: int
@@ -77,6 +79,7 @@ class PlannedConfig:
       "num_slices": self.task.layout.num_slices,
       "mesh": dict(self.task.layout.mesh(self._devices).shape),
       "batch_size": self.settings.batch_size,
+      "packed": self.data.packing,
       "num_chunks": self.num_chunks(),
       "remat": _macro("REMAT"),
     }
@@ -127,9 +130,14 @@ class PlannedConfig:
     return partitioning.num_shares(self.task.layout.mesh(self._devices))
 
   def _shapes(self) -> batch_shapes.Shapes:
-    if not _macro("PACKING"):
+    if not self.data.packing:
       return batch_shapes.padded(self.settings)
-    rows = _packed_rows(self.settings, self.mean_tokens, self._num_shares)
+    rows = _packed_rows(
+      self.settings,
+      self.data.packed_lengths,
+      self.mean_tokens,
+      self._num_shares,
+    )
     return batch_shapes.packed(self.settings, rows, self._num_shares)
 
   def _estimate(self, result: ahead_of_time.Result) -> estimate.Estimate:
@@ -177,6 +185,7 @@ def read(args: argparse.Namespace, more: Sequence[str] = ()) -> PlannedConfig:
       ),
     ),
     settings=_batch_settings(data, args.num_positives),
+    data=data,
     slice_=_slice(args, layout),
     gpu_memory=args.gpu_memory or 0.0,
     encode_tokens=args.encode_tokens,
@@ -189,7 +198,7 @@ def read(args: argparse.Namespace, more: Sequence[str] = ()) -> PlannedConfig:
 
 
 def _batch_settings(
-  data: Any, num_positives: int
+  data: training_data.TrainingData, num_positives: int
 ) -> batch_shapes.BatchSettings:
   tower = {"inputs": "query", "targets": "passage"}
   lengths = {tower.get(k, k): v for k, v in data.feature_lengths.items()}
@@ -209,27 +218,29 @@ def _batch_settings(
 
 def _packed_rows(
   settings: batch_shapes.BatchSettings,
+  row_lengths: Mapping[TowerName, int] | None,
   mean_tokens: Mapping[TowerName, float],
   num_shares: int,
 ) -> dict[TowerName, batch_shapes.Rows]:
   """Rows that random texts of these mean lengths take, a share at a time."""
   share = settings.batch_size // num_shares
-  drawn = min(share, _DRAWN_PAIRS)
+  drawn, num_drawn = min(share, _DRAWN_PAIRS), min(num_shares, _DRAWN_SHARES)
   source = synthetic.SyntheticBatches(
-    drawn,
+    drawn * num_drawn,
     settings.num_negatives,
     settings.query_length,
     settings.passage_length,
     mean_query_tokens=mean_tokens["query"],
     mean_passage_tokens=mean_tokens["passage"],
   )
+  batches = packed.PackedBatches(source, num_drawn, row_lengths)
   return {
     tower: batch_shapes.Rows(
       math.ceil(shape.num_rows * share / drawn),
       shape.row_length,
       shape.max_texts,
     )
-    for tower, shape in packed.PackedBatches(source).shapes.items()
+    for tower, shape in batches.shapes.items()
   }
 
 

@@ -18,6 +18,7 @@ SMALL = {
   "PROJECTION_DIM": 128,
   "NUM_EMBEDDINGS": 256,
   "BATCH_SIZE": 64,
+  "PACKING": False,
   "TASK_FEATURE_LENGTHS": '{"query": 8, "passage": 16}',
 }
 FILES = ("--gin_file=models/gtr_tiny.gin", "--gin_file=runs/train.gin")
@@ -55,7 +56,7 @@ def compiler(monkeypatch):
 
   def train_step(task, shapes, devices):
     asked.append((task, shapes, devices))
-    texts = shapes["query_tokens"][0] // len(devices)
+    texts = shapes["query_keys"][0] // len(devices)
     total = GIB_A_TEXT * texts / task.objective.num_chunks * memory.GIB
     kinds = memory.Memory(100, 20, 3, round(total) - 123, 0, round(total))
     program = hlo.parse(PROGRAM) if total <= 20 * memory.GIB else None
@@ -117,6 +118,20 @@ def test_no_data_no_directory_no_number_of_steps(
   assert shapes["positive_keys"] == (64, 3, 2)
   assert len(devices) == 8
   assert not list(tmp_path.iterdir())
+
+
+def test_packed_batches_have_fewer_rows(call_program, compiler):
+  more = "--mean_query_tokens=2", "--mean_passage_tokens=4", "--step=train"
+  big = arguments("--topology=v5e:2x4", *more, BATCH_SIZE=1024, PACKING=True)
+  _, result, _ = call_program(plan.main, *big)
+  assert result["packed"] is True
+  [(_, shapes, _)] = compiler
+  for tower, length in ("query", 8), ("passage", 16):
+    num_rows, row_length = shapes[f"{tower}_rows"]
+    assert row_length == length
+    # Four texts of a quarter's length fill a row, a long one now and then less.
+    assert 1024 / 4 <= num_rows < 1024 / 2
+    assert num_rows % 8 == 0
 
 
 def test_a_plan_that_does_not_fit_is_a_plan(call_program, compiler):

@@ -1,6 +1,8 @@
 """Both towers over a batch, in which each device encodes its own texts."""
 
 import dataclasses
+import math
+import typing
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from gtr_jax.models import dual_encoder, t5_encoder
 from gtr_jax.objectives import chunks
 from gtr_jax.types import Batch, Params, TowerName
 
+_TOWERS: tuple[TowerName, ...] = typing.get_args(TowerName)
 Embeddings = tuple[Float[Array, "B D"], Float[Array, "N D"]]
 
 
@@ -28,7 +31,8 @@ class Towers:
 
   Attributes:
     model: the dual encoder.
-    num_chunks: each device encodes its texts in this many pieces.
+    num_chunks: each device encodes the texts of its larger tower in this many
+      pieces, those of the other in as many fewer as it has fewer tokens.
     scan_layers: loops over the layers, which compiles once, not once a layer.
   """
 
@@ -120,12 +124,20 @@ class Towers:
       )
 
     embeddings = chunks.encode_in_chunks(
-      encode, (tokens, segments), self.num_chunks
+      encode, (tokens, segments), self._num_chunks(tower, batch)
     )
     if texts is None:
       return embeddings
     num_texts = batch[f"{tower}_keys"][..., 0].size
     return in_batch_order(embeddings, texts, num_texts)
+
+  def _num_chunks(self, tower: TowerName, batch: Batch) -> int:
+    """Fewer for the tower with fewer tokens: its chunks are as large.
+
+    Each chunk gathers shared parameters and adds its gradient to all of them.
+    """
+    cells = {name: batch[_kind(name, batch)].size for name in _TOWERS}
+    return math.ceil(self.num_chunks * cells[tower] / max(cells.values()))
 
 
 def in_batch_order(

@@ -15,7 +15,7 @@ from flax import linen as nn
 from gtr_jax import partitioning
 from gtr_jax.data import synthetic
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
-from gtr_jax.objectives import contrastive, temperature
+from gtr_jax.objectives import contrastive, temperature, towers
 from gtr_jax.training import state as state_lib
 from gtr_jax.training import step as step_lib
 
@@ -238,6 +238,22 @@ def test_chunks_sum_their_gradients_before_they_meet():
   found = collectives(make(num_chunks=2, scan=True), {})
   assert ("all-reduce", False) in found
   assert not [name for name, in_loop in found if in_loop]
+
+
+@pytest.mark.parametrize(
+  ("num_chunks", "queries", "passages"), [(1, 1, 1), (3, 1, 3), (12, 2, 12)]
+)
+def test_chunks_of_both_towers_are_as_large(num_chunks, queries, passages):
+  """A query has 4 cells, its three passages 8 each: a sixth of the work."""
+  batch = {
+    "query_tokens": np.ones((24, 4), np.int32),
+    "passage_tokens": np.ones((24, 3, 8), np.int32),
+  }
+  chunks = towers.Towers(nn.Module(), num_chunks)._num_chunks
+  assert (chunks("query", batch), chunks("passage", batch)) == (
+    queries,
+    passages,
+  )
 
 
 def test_spread_parameters_are_gathered_in_the_loop_over_the_layers():

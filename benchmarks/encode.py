@@ -1,6 +1,6 @@
 """Encoding passages as long as MS MARCO's, beside PyTorch if it is here.
 
-Both sort by length and pad a batch to its longest text; token ids come in,
+Ours packs texts into rows, PyTorch sorts by length and pads; token ids come in,
 vectors go out.
 """
 

@@ -84,7 +84,7 @@ def test_texts_are_packed_only_where_that_is_less_work():
   room = batching.Room(8192)
   assert not is_packed(batching.plan(np.full(4096, 512), room))
   assert not is_packed(batching.plan(np.full(4096, 300), room))
-  assert is_packed(batching.plan(np.full(4096, 250), room)) is False
+  assert not is_packed(batching.plan(np.full(4096, 250), room))
   assert is_packed(batching.plan(np.full(4096, 10), room))
 
 
@@ -92,6 +92,13 @@ def test_short_texts_do_not_pay_for_long_ones():
   lengths = np.concatenate([np.full(4096, 9), np.full(64, 500)])
   batches = batching.plan(lengths, batching.Room(8192))
   assert {batch.length for batch in batches} == {64, 512}
+
+
+def test_attention_in_long_rows_counts():
+  # Rows of 512 for all would have as few cells.
+  lengths = np.concatenate([np.full(4096, 36), np.full(64, 500)])
+  batches = batching.plan(lengths, batching.Room(8192))
+  assert {batch.length for batch in batches} == {256, 512}
 
 
 def test_a_few_texts_are_one_batch():

@@ -6,10 +6,11 @@ matrices, so that several devices compute one text together.  Which parameter is
 spread over what, the rules say.
 """
 
+import contextlib
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -278,6 +279,40 @@ def process_share(mesh: Mesh) -> tuple[int, int]:
       " or a multiple of them"
     )
   return parts.index(frozenset(places[jax.process_index()])), len(parts)
+
+
+@contextlib.contextmanager
+def in_use(mesh: Mesh, rules: Rules = STANDARD_RULES) -> Iterator[None]:
+  """A mesh and its rules, for what is traced or run in the block."""
+  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
+    yield
+
+
+def on_own_rows(function: Callable, specs: Any, mesh: Mesh) -> Callable:
+  """A function of parameters and rows, run by each device on its own rows.
+
+  Parameters that are spread over the batch's devices are gathered where they
+  are used, so that no device ever holds all of them.
+
+  Args:
+    function: (params, *arrays [n, ...]) → array [n, ...], row by row.
+    specs: of the parameters.
+    mesh: the devices; the result must be traced with `in_use`.
+  """
+  if num_shares(mesh) == 1:
+    return function
+  rows = PartitionSpec(BATCH_AXES)
+  specs = jax.tree.map(
+    on_batch_axes, specs, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec)
+  )
+  on_each = jax.shard_map(
+    lambda params, arrays: function(params, *arrays),
+    mesh=mesh,
+    in_specs=(specs, rows),
+    out_specs=rows,
+    axis_names=set(BATCH_AXES),
+  )
+  return lambda params, *arrays: on_each(params, arrays)
 
 
 def to_global(batch: Mapping[str, np.ndarray], mesh: Mesh) -> Batch:

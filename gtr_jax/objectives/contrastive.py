@@ -37,8 +37,9 @@ class Contrastive:
     num_chunks: each device encodes its texts in this many pieces, to save
       memory.
     scan_layers: the layers are a loop, which compiles once, not once a layer.
-    score_tile: the scores are computed in tiles of this many queries around a
-      ring of devices, to save memory; None holds all of them at once.
+    score_tile: the scores of a larger batch are computed in tiles of this many
+      queries around a ring of devices, to save memory; None holds all of them
+      at once.
 
   Source: Ni et al., 2021, eq. 1 and 2 (https://arxiv.org/abs/2112.07899).
   """
@@ -76,7 +77,9 @@ class Contrastive:
     """The loss in nats and its metrics, both over the global batch."""
     queries, passages = self._towers(params, batch, rng)
     heat = self.temperature(params)
-    evaluate = self._dense if self.score_tile is None else self._tiled
+    # A batch of one tile is its score matrix; the ring would only cost time.
+    whole = self.score_tile is None or len(queries) <= self.score_tile
+    evaluate = self._dense if whole else self._tiled
     row_loss, column_loss, metrics = evaluate(queries, passages, heat, batch)
     metrics = {
       "loss_query_to_passage": row_loss,

@@ -5,7 +5,7 @@ Nothing but shapes: no parameter is made, no data opened.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -71,7 +71,7 @@ def train_step(
   step = step_lib.jit_step(
     task.objective, task.optimizer, jax.tree.map(lambda x: x.sharding, state)
   )
-  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
+  with partitioning.in_use(mesh, rules):
     traced = step.trace(state, batch)
     kinds = (state.params, state.opt_state, batch)
     found, program = _compile(traced, kinds)
@@ -105,10 +105,12 @@ def encode_step(
   }
   params = _state(task, batch, mesh).params
   tokens = _rows((num_texts, length), mesh, jnp.int32)
-  encode: Callable = lambda params, tokens: task.encode(
-    params, tokens, "passage"
+  encode = partitioning.on_own_rows(
+    lambda params, tokens: task.encode(params, tokens, "passage"),
+    jax.tree.map(lambda x: x.sharding.spec, params),
+    mesh,
   )
-  with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
+  with partitioning.in_use(mesh, rules):
     traced = jax.jit(encode).trace(params, tokens)
     found, program = _compile(traced, (params, (), tokens))
   return Result(

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
+from gtr_jax import partitioning
 from gtr_jax.retrieval import batching
 from gtr_jax.retrieval import towers as towers_lib
 from gtr_jax.retrieval.towers import Embeddings, Report, TowerFunction
@@ -36,6 +37,7 @@ class Encoder:
     mesh: devices that share each batch along its "data" axis; None takes one.
     batch_tokens: tokens in a batch, padding included, on each device.
     packs: whether texts may share rows, where that is less work.
+    rules: by which the parameters are spread over the mesh, if they are.
     vocab_size: rows of the token table; ids from there on are refused.  None
       checks nothing.
     checkpoint_hash: names the parameters in what is made with them.
@@ -49,6 +51,7 @@ class Encoder:
   mesh: Mesh | None = None
   batch_tokens: int = 8_192
   packs: bool = True
+  rules: partitioning.Rules = partitioning.STANDARD_RULES
   vocab_size: int | None = None
   checkpoint_hash: str | None = None
 
@@ -174,7 +177,12 @@ class Encoder:
   @functools.cached_property
   def _towers(self) -> towers_lib.Towers:
     return towers_lib.Towers(
-      self.towers, self.params, self.batch_tokens, self.mesh, self.packs
+      self.towers,
+      self.params,
+      self.batch_tokens,
+      self.mesh,
+      self.packs,
+      self.rules,
     )
 
 

@@ -1,6 +1,7 @@
 """Token ids to embeddings on one device or several."""
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Towers:
   batch_tokens: int
   mesh: Mesh | None = None
   packs: bool = True
+  rules: partitioning.Rules = partitioning.STANDARD_RULES
 
   def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
     lengths = np.array([len(row) for row in rows], np.int64)
@@ -83,9 +85,10 @@ class Towers:
     under_way = collections.deque()
     for batch in batches:
       tokens, segments = map(self._on_devices, batching.fill(batch, texts))
-      result = self._compiled[tower](
-        self._placed, tokens, segments, batch.slots.shape[1]
-      )
+      with self._context():
+        result = self._compiled[tower](
+          self._placed, tokens, segments, batch.slots.shape[1]
+        )
       under_way.append((batch, result))
       meanwhile()
       if len(under_way) > _MAX_UNDER_WAY:
@@ -98,10 +101,20 @@ class Towers:
     if self.mesh is not None and self.mesh.is_multi_process:
       # Else devices of other processes hold rows that this one cannot read.
       whole = NamedSharding(self.mesh, PartitionSpec())
+    specs = () if self.mesh is None else self._specs
     return {
-      name: jax.jit(tower, static_argnums=3, out_shardings=whole)
+      name: _compile(tower, self.mesh, specs, whole)
       for name, tower in self.functions.items()
     }
+
+  @property
+  def _specs(self) -> tuple[PartitionSpec, ...]:
+    return tuple(x.sharding.spec for x in jax.tree.leaves(self._placed))
+
+  def _context(self) -> contextlib.AbstractContextManager[None]:
+    if self.mesh is None:
+      return contextlib.nullcontext()
+    return partitioning.in_use(self.mesh, self.rules)
 
   @functools.cached_property
   def _placed(self) -> Params:
@@ -112,7 +125,9 @@ class Towers:
     everywhere = NamedSharding(self.mesh, PartitionSpec())
 
     def placed(leaf):
-      if isinstance(leaf, jax.Array) and leaf.sharding.device_set == devices:
+      sharding = getattr(leaf, "sharding", None)
+      named = isinstance(sharding, NamedSharding)
+      if named and sharding.device_set == devices:
         return leaf
       return jax.device_put(leaf, everywhere)
 
@@ -133,6 +148,33 @@ class Towers:
       tokens,
     )
     return np.zeros((num_texts, row.shape[-1]), np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(
+  tower: TowerFunction,
+  mesh: Mesh | None,
+  specs: tuple[PartitionSpec, ...],
+  whole: NamedSharding | None,
+) -> TowerFunction:
+  """The tower under jit, each device with its own rows; the same for the same.
+
+  Args:
+    specs: of the parameters' arrays, in their order.
+    whole: where the result is; None leaves rows where they are.
+  """
+
+  def encode(params, tokens, segments, num_texts):
+    def on_rows(params, tokens, segments):
+      return tower(params, tokens, segments, num_texts)
+
+    if mesh is None:
+      return on_rows(params, tokens, segments)
+    tree = jax.tree.unflatten(jax.tree.structure(params), specs)
+    on_own_rows = partitioning.on_own_rows(on_rows, tree, mesh)
+    return on_own_rows(params, tokens, segments)
+
+  return jax.jit(encode, static_argnums=3, out_shardings=whole)
 
 
 def _check_finite(embeddings: Embeddings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 
+from gtr_jax import partitioning
 from gtr_jax.data import python_docs, vocabulary
 from gtr_jax.evaluation import beir, evaluate, lengths, measures
 from gtr_jax.models import dual_encoder
@@ -66,6 +67,7 @@ class Evaluation:
     model: dual_encoder.DualEncoder,
     tokenizer: vocabulary.Tokenizer,
     mesh: jax.sharding.Mesh,
+    rules: partitioning.Rules,
     say: Callable[[str], None],
   ) -> hooks.Evaluate | None:
     """A function from parameters to measures; None without a collection.
@@ -87,6 +89,7 @@ class Evaluation:
       self.passage_length,
       mesh,
     )
+    encoder = dataclasses.replace(encoder, rules=rules)
 
     def measured(params) -> dict[str, float]:
       trained = dataclasses.replace(encoder, params=params)

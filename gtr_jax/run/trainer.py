@@ -133,7 +133,7 @@ def train(
       vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
       model_directory.write_config(directory, gin_config.operative_config())
     with distributed.first_alone("collection"):
-      evaluate = evaluation.open(directory, model, tokenizer, mesh, say)
+      evaluate = evaluation.open(directory, model, tokenizer, mesh, rules, say)
     say(_summary(state, batches, tokenizer, mesh, train_steps))
     log = stack.enter_context(
       training_log.open_log(directory, first_step, train_steps)

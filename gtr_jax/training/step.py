@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from gtr_jax import partitioning
@@ -72,7 +71,7 @@ def compile_step(
   )
 
   def step(state, batches):
-    with jax.set_mesh(mesh), nn.logical_axis_rules(rules):
+    with partitioning.in_use(mesh, rules):
       if len(batches) == 1:
         return whole(state, batches[0])
       total = first(state, batches[0])

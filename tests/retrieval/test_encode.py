@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import NamedSharding, PartitionSpec
 
+from gtr_jax import partitioning
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 from gtr_jax.retrieval import encode
 
@@ -143,6 +145,40 @@ def test_devices_change_nothing(mesh, make):
     np.testing.assert_allclose(
       encoder.encode_passages(some), definition(encoder, some), atol=1e-6
     )
+
+
+def test_spread_parameters_are_gathered_where_they_are_used():
+  """As training has them with FSDP; evaluating again traces nothing."""
+  layout = partitioning.Layout(rules=(("embed", "data"),), num_slices=2)
+  mesh, whole = layout.mesh(), t5_encoder_of(batch_tokens=128)
+  spread = NamedSharding(mesh, PartitionSpec("data"))
+  params = jax.device_put(whole.params, NamedSharding(mesh, PartitionSpec()))
+  attention = params["encoder"]["layers_1"]["attention"]
+  for name in ("query", "key", "value"):
+    kernel = attention[name]["kernel"]
+    attention[name] = {"kernel": jax.device_put(kernel, spread)}
+  shares = []
+
+  def tower(params, *arrays):
+    attention = params["encoder"]["layers_1"]["attention"]
+    shares.append(attention["key"]["kernel"].shape)
+    return whole.towers["passage"](params, *arrays)
+
+  texts = random_texts(0, 30)
+  due = definition(whole, texts)
+  for _ in range(2):
+    encoder = dataclasses.replace(
+      whole,
+      mesh=mesh,
+      params=params,
+      rules=layout.all_rules(),
+      towers={"query": tower, "passage": tower},
+    )
+    embeddings = encoder.encode_passages(texts)
+    np.testing.assert_allclose(embeddings, due, atol=1e-6)
+    seen, shares = shares, []
+    assert set(seen) <= {(4, 16)}
+  assert not seen
 
 
 @pytest.mark.parametrize("make", [encoder_of, t5_encoder_of])

@@ -40,7 +40,7 @@ _SENT = {
 # Named so by XLA's TPU compiler: an all-reduce of which each chip keeps a part.
 _ALL_REDUCE_SCATTER = "all-reduce-scatter"
 
-_CHANNEL = re.compile(r"channel_id=(\d+)")
+_IDS = re.compile(r'(channel_id=\d+|chain_id="\d+")')
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
 _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
@@ -69,11 +69,12 @@ def _of_computation(
       if kind is None:
         continue
       # A collective that is spread over fusions, so that they overlap, stands
-      # in each of them, with the number of its one channel.
-      channel = _CHANNEL.search(instruction.rest)
-      if channel and (kind, channel[1]) in seen:
+      # in each of them, with the numbers of its one channel and one chain.  A
+      # channel alone may be that of many.
+      ids = tuple(_IDS.findall(instruction.rest))
+      if ids and (kind, ids) in seen:
         continue
-      seen.add((kind, channel and channel[1]))
+      seen.add((kind, ids))
       chips = group_size(instruction, num_chips)
       size = _result_bytes(instruction)
       if kind == "all-reduce" and _ALL_REDUCE_SCATTER in outer.rest:

@@ -92,6 +92,27 @@ def test_asynchronous_forms_count_their_result(opcode, shape, kind, size):
   assert collectives.sent_bytes(hlo.parse(text), 4) == {kind: size}
 
 
+def test_a_collective_in_pieces_is_one_and_two_of_a_channel_are_two():
+  pieces = "".join(
+    f"%fused.{number} (p: f32[2]) -> f32[8] {{\n"
+    "  %p = f32[2] parameter(0)\n"
+    "  ROOT %x = f32[8] all-gather(%p), channel_id=1,"
+    " replica_groups={{0,1,2,3}},"
+    f' frontend_attributes={{chain_id="{chain}"}}\n'
+    "}\n"
+    for number, chain in enumerate((7, 7, 8))
+  )
+  text = pieces + (
+    "ENTRY %main (p: f32[2]) -> f32[8] {\n"
+    "  %p = f32[2] parameter(0)\n"
+    "  %a = f32[8] fusion(%p), kind=kCustom, calls=%fused.0\n"
+    "  %b = f32[8] fusion(%p), kind=kCustom, calls=%fused.1\n"
+    "  %c = f32[8] fusion(%p), kind=kCustom, calls=%fused.2\n"
+    "}\n"
+  )
+  assert collectives.sent_bytes(hlo.parse(text), 4) == {"all-gather": 2 * 24}
+
+
 def test_conditional_and_called_computations_run():
   text = """\
 %a (p: f32[]) -> f32[] {

@@ -157,7 +157,7 @@ def test_spread_parameters_are_gathered_where_they_are_used():
   for name in ("query", "key", "value"):
     kernel = attention[name]["kernel"]
     attention[name] = {"kernel": jax.device_put(kernel, spread)}
-  shares = []
+  seen = shares = []
 
   def tower(params, *arrays):
     attention = params["encoder"]["layers_1"]["attention"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -328,13 +329,14 @@ def test_goes_on_with_other_meshes_loops_and_tiles(data, tmp_path):
     "CHECKPOINT_PERIOD": 1000,
     "ACCUMULATED_BATCHES": 2,
   }
-  forms = (
-    (3, (), {}),
-    (5, ("meshes/fsdp.gin", "meshes/two_slices.gin"), {"NUM_CHUNKS": 2}),
-    (8, ("meshes/tensor_parallel.gin",), {"SCORE_TILE": 2, "REMAT": '"dots"'}),
-  )
-  runs = [("changing", *form) for form in forms] + [
-    ("plain", 8, (), {"SCORE_TILE": None})
+  spread = ["meshes/fsdp.gin", "meshes/two_slices.gin"]
+  tensor = ["meshes/tensor_parallel.gin"]
+  tiled: dict[str, Any] = {"SCORE_TILE": 2, "REMAT": '"dots"'}
+  runs: list[tuple[str, int, list[str], dict[str, Any]]] = [
+    ("changing", 3, [], {}),
+    ("changing", 5, spread, {"NUM_CHUNKS": 2}),
+    ("changing", 8, tensor, tiled),
+    ("plain", 8, [], {"SCORE_TILE": None}),
   ]
   for name, last_step, meshes, macros in runs:
     argv = arguments(

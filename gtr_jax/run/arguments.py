@@ -6,6 +6,32 @@ from typing import Literal
 from gtr_jax.evaluation import lengths
 
 
+def add_gin(parser: argparse.ArgumentParser) -> None:
+  """--gin_file, --gin_bindings and --gin_search_paths, as T5X has them."""
+  parser.add_argument(
+    "--gin_file",
+    action="append",
+    default=[],
+    metavar="FILE",
+    help="gin file, by path or by short name (experiments/demo_stage1.gin);"
+    " repeatable, later files override",
+  )
+  parser.add_argument(
+    "--gin_bindings",
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="the same as --gin.NAME=VALUE: sets a macro or a binding; a string"
+    " has quotes of its own: --gin.MODEL_DIR=\"'out'\"",
+  )
+  parser.add_argument(
+    "--gin_search_paths",
+    default="",
+    metavar="DIRS",
+    help="comma-separated folders in which gin files are searched too",
+  )
+
+
 def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
   """--model and --step."""
   parser.add_argument(

@@ -6,30 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--gin_file",
-    action="append",
-    default=[],
-    metavar="FILE",
-    help="gin file, as of gtr train; repeatable",
-  )
-  parser.add_argument(
-    "--gin_bindings",
-    action="append",
-    default=[],
-    metavar="NAME=VALUE",
-    help="the same as --gin.NAME=VALUE",
-  )
-  parser.add_argument(
-    "--gin_search_paths",
-    default="",
-    metavar="DIRS",
-    help="comma-separated folders in which gin files are searched too",
-  )
+  arguments.add_gin(parser)
   where = parser.add_mutually_exclusive_group()
   where.add_argument(
     "--topology",

@@ -5,32 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gtr_jax.run import cli
+from gtr_jax.run import arguments, cli
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "--gin_file",
-    action="append",
-    default=[],
-    metavar="FILE",
-    help="gin file, by path or by short name (experiments/demo_stage1.gin);"
-    " repeatable, later files override",
-  )
-  parser.add_argument(
-    "--gin_bindings",
-    action="append",
-    default=[],
-    metavar="NAME=VALUE",
-    help="the same as --gin.NAME=VALUE: sets a macro or a binding; a string"
-    " has quotes of its own: --gin.MODEL_DIR=\"'out'\"",
-  )
-  parser.add_argument(
-    "--gin_search_paths",
-    default="",
-    metavar="DIRS",
-    help="comma-separated folders in which gin files are searched too",
-  )
+  arguments.add_gin(parser)
   parser.add_argument(
     "--on_bad_line",
     choices=("error", "skip"),

@@ -107,7 +107,7 @@ def _rename_unless_there(temporary: pathlib.Path, final: pathlib.Path) -> None:
   except OSError as error:
     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
       raise
-  whole.sync_directory(final.parent)
+  whole.sync(final.parent)
 
 
 @dataclass

@@ -7,6 +7,8 @@ import shutil
 import uuid
 from collections.abc import Iterator
 
+from gtr_jax.files import whole
+
 # Every export holds it; a directory without it is never overwritten.
 DESCRIPTION_FILE = "gtr_export.json"
 
@@ -81,8 +83,4 @@ def _beside(output: pathlib.Path, purpose: str) -> pathlib.Path:
 def _sync(directory: pathlib.Path) -> None:
   """Makes all that a directory holds durable."""
   for path in [directory, *directory.rglob("*")]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-      os.fsync(descriptor)
-    finally:
-      os.close(descriptor)
+    whole.sync(path)

@@ -24,7 +24,7 @@ def writing(path: pathlib.Path) -> Iterator[BinaryIO]:
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
-  sync_directory(path.parent)
+  sync(path.parent)
 
 
 def write(path: pathlib.Path, content: bytes) -> None:
@@ -46,8 +46,8 @@ def prepare(path: str | pathlib.Path) -> pathlib.Path:
   return file
 
 
-def sync_directory(path: pathlib.Path) -> None:
-  """Makes the names in a directory durable."""
+def sync(path: pathlib.Path) -> None:
+  """Makes a file's content, or the names in a directory, durable."""
   descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)

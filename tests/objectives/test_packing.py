@@ -48,16 +48,16 @@ class Same:
     )
 
   def ids_at(self, number: int) -> list[int]:
-    raise NotImplementedError
+    return list(range(number * B, (number + 1) * B))
 
   def describe(self) -> str:
-    raise NotImplementedError
+    return "random texts"
 
   def position(self) -> dict[str, Any]:
-    raise NotImplementedError
+    return {"batches": 0}
 
   def restore(self, position: Any) -> None:
-    raise NotImplementedError
+    assert position == self.position()
 
 
 def random_batch():

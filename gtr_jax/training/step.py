@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -76,8 +77,8 @@ def compile_step(
         return whole(state, batches[0])
       total = first(state, batches[0])
       for number, batch in enumerate(batches[1:], 1):
-        total = added(total, state, batch, jnp.int32(number))
-      return update(state, total, jnp.float32(len(batches)))
+        total = added(total, state, batch, np.int32(number))
+      return update(state, total, np.float32(len(batches)))
 
   return step
 

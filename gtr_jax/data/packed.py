@@ -244,7 +244,9 @@ def _shape(
     for sizes in batches
     for share in sizes
   )
-  num_rows = _round_up(max(needed + int(needed * _MARGIN), 1), multiple)
+  # A row a text always does.
+  spared = min(needed + int(needed * _MARGIN), batches[0].shape[1])
+  num_rows = _round_up(max(spared, 1), multiple)
   cells = sum(map(len, batches)) * num_rows * row_length
   tokens = sum(int(sizes.sum()) for sizes in batches)
   return Shape(row_length, max_texts, num_rows, tokens / cells)

@@ -31,7 +31,7 @@ from gtr_jax.types import TowerName
 
 Progress = Callable[[int], None]
 
-_BUILT_IN: dict[str, Callable[[], Iterator[Pair]]] = {
+BUILT_IN: dict[str, Callable[[], Iterator[Pair]]] = {
   "python_docs_stage1": python_docs.stage1_pairs,
   "python_docs_stage2": python_docs.stage2_pairs,
 }
@@ -108,7 +108,7 @@ def open_store(
 
 def brings_vocabulary(task: str) -> bool:
   """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
-  return task not in _BUILT_IN and not _is_path(task)
+  return task not in BUILT_IN and not is_path(task)
 
 
 def tower_lengths(lengths: Mapping[str, int]) -> dict[TowerName, int]:
@@ -148,28 +148,34 @@ class _TokenSource:
 
 def _text_source(task: str, on_bad_line: lines.OnBadLine) -> _TextSource | None:
   """Where the pairs of text are; None if the task is one of SeqIO's."""
-  if task in _BUILT_IN:
+  if task in BUILT_IN:
     # Small, slow to make, and read twice where a vocabulary is trained.
-    kept = functools.cache(lambda: list(_BUILT_IN[task]()))
+    kept = functools.cache(lambda: list(BUILT_IN[task]()))
     return _TextSource(_built_in_facts(task), lambda _: iter(kept()))
-  if _is_path(task):
-    files = _files(task)
+  if is_path(task):
+    files = files_of(task)
     return _TextSource(
       {"files": [_file_facts(file) for file in files], "bad": on_bad_line},
       lambda note: sources.read_pairs(files, on_bad_line, note),
     )
+  check_registered(task)
+  return None
+
+
+def check_registered(task: str) -> None:
+  """Raises ValueError unless this is the name of a SeqIO task or mixture."""
   registered = _seqio_names()
   if task in registered:
-    return None
-  near = difflib.get_close_matches(task, [*_BUILT_IN, *registered], n=3)
+    return
+  near = difflib.get_close_matches(task, [*BUILT_IN, *registered], n=3)
   raise ValueError(
     f"there is no task {task!r}, the nearest are"
-    f" {', '.join(map(repr, near or _BUILT_IN))}: give a task that an imported"
+    f" {', '.join(map(repr, near or BUILT_IN))}: give a task that an imported"
     " module registers, or the path of a .jsonl file"
   )
 
 
-def _is_path(task: str) -> bool:
+def is_path(task: str) -> bool:
   """SeqIO's names have none of these characters or endings."""
   return (
     any(character in task for character in "/\\,*?[~")
@@ -178,7 +184,7 @@ def _is_path(task: str) -> bool:
   )
 
 
-def _files(task: str) -> list[pathlib.Path]:
+def files_of(task: str) -> list[pathlib.Path]:
   """The files that paths and patterns with commas between stand for."""
   files = []
   # A file whose name has a comma in it is that file.

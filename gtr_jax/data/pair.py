@@ -37,6 +37,10 @@ class Pair:
   negative_ids: tuple[str, ...] | None = None
 
 
+class EmptyTextError(ValueError):
+  """A record with a text that holds nothing but white space."""
+
+
 def parse_pair(record: Mapping[str, Any]) -> Pair:
   """The pair of one JSON object.
 
@@ -90,7 +94,7 @@ def _texts(
 def _text(value: Any, name: str, due: str = "a string") -> str:
   text = fields.string(value, name, due)
   if not text.strip():
-    raise ValueError(
+    raise EmptyTextError(
       f"{name!r} holds an empty text: give a text or delete the line"
     )
   return text

@@ -5,10 +5,13 @@ compressed with gzip.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gtr_jax.data.pair import Pair, parse_pair
 from gtr_jax.files import lines
+
+# Takes the file and line of a bad line, and what is wrong with it.
+Refused = Callable[[str, ValueError], None]
 
 
 def read_pairs(
@@ -28,11 +31,30 @@ def read_pairs(
     lines.BadLineError: a bad line (unless skipped), no such file, a gzip stream
       that is cut, or a file without a single good pair.
   """
+  return (pair for _, _, pair in read_placed(paths, on_bad_line, report))
+
+
+def read_placed(
+  paths: Sequence[str | pathlib.Path],
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
+  refused: Refused | None = None,
+) -> Iterator[tuple[str, int, Pair]]:
+  """As `read_pairs`, each pair with its file and line, from 1.
+
+  Args:
+    refused: told of every line that is left out, beside the summaries.
+  """
   lines.check_mode(on_bad_line)
   files = [pathlib.Path(path) for path in paths]
   check_files(files)
   say = report or lines.to_standard_error
-  return (pair for file in files for pair in _read_file(file, on_bad_line, say))
+  tell = refused or (lambda place, error: None)
+  return (
+    (str(file), number, pair)
+    for file in files
+    for number, pair in _read_file(file, on_bad_line, say, tell)
+  )
 
 
 def check_files(files: Sequence[pathlib.Path]) -> None:
@@ -51,13 +73,19 @@ def check_files(files: Sequence[pathlib.Path]) -> None:
 
 
 def _read_file(
-  path: pathlib.Path, on_bad_line: lines.OnBadLine, report: lines.Report
-) -> Iterator[Pair]:
+  path: pathlib.Path,
+  on_bad_line: lines.OnBadLine,
+  report: lines.Report,
+  refused: Refused,
+) -> Iterator[tuple[int, Pair]]:
   summaries: list[str] = []
   num_pairs = 0
-  for pair in lines.parse_lines(path, _parse, on_bad_line, summaries.append):
+  refuse = lambda number, error: refused(f"{path}:{number}", error)
+  for placed in lines.parse_lines(
+    path, _parse, on_bad_line, summaries.append, refuse
+  ):
     num_pairs += 1
-    yield pair
+    yield placed
   if not num_pairs:
     example = 'write one {"query": ..., "positive": ...} a line'
     raise lines.BadLineError(
@@ -68,6 +96,5 @@ def _read_file(
     report(summary)
 
 
-def _parse(number: int, line: str) -> Pair:
-  del number
-  return parse_pair(lines.parse_object(line))
+def _parse(number: int, line: str) -> tuple[int, Pair]:
+  return number, parse_pair(lines.parse_object(line))

@@ -26,6 +26,7 @@ def parse_lines(
   parse: Callable[[int, str], Parsed],
   on_bad_line: OnBadLine = "error",
   report: Report | None = None,
+  refused: Callable[[int, ValueError], None] | None = None,
 ) -> Generator[Parsed, None, int]:
   """Yields what `parse` makes of each line; returns how many it refused.
 
@@ -37,6 +38,7 @@ def parse_lines(
     on_bad_line: "error" raises at the first refused line; "skip" leaves it out
       and reports one summary a file.
     report: takes the summary; None writes it to standard error.
+    refused: takes number and error of each line that is left out.
 
   Raises:
     BadLineError: a refused line, unless skipped; a stream that breaks, always,
@@ -51,6 +53,8 @@ def parse_lines(
       if on_bad_line == "error":
         raise BadLineError(f"{path}:{number}: {error}") from None
       num_bad += 1
+      if refused is not None:
+        refused(number, error)
       first = first or f"line {number}: {error}"
     else:
       yield parsed

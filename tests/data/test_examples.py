@@ -163,7 +163,7 @@ def test_progress_is_told(path, tmp_path, tokenizer):
 def test_the_built_in_task_needs_no_path(tmp_path, tokenizer, monkeypatch):
   pairs = [Pair("what is json", ("a format",))]
   monkeypatch.setitem(
-    examples._BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
+    examples.BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
   )
   store, _ = open_store("python_docs_stage1", tmp_path, tokenizer=tokenizer)
   assert decoded(store, tokenizer, 0) == ["what is json", "a format"]

@@ -1,19 +1,20 @@
-"""Lines of a UTF-8 file, plain or gzip, read strictly one by one."""
+"""Lines of a UTF-8 file, plain or compressed, read strictly one by one."""
 
-import contextlib
-import gzip
+import functools
 import json
 import pathlib
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import IO, Any, Literal, TypeVar, cast
+from typing import IO, Any, Literal, TypeVar
+
+from gtr_jax.files import streams
 
 OnBadLine = Literal["error", "skip"]
 Report = Callable[[str], None]
 Parsed = TypeVar("Parsed")
 
-_GZIP_MAGIC = b"\x1f\x8b"
+MAX_LINE_BYTES = 1 << 24  # Memory stays flat whatever a file holds.
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,8 +32,8 @@ def parse_lines(
   """Yields what `parse` makes of each line; returns how many it refused.
 
   Args:
-    path: plain or gzip, by its ending or its first bytes.  A byte order mark is
-      passed over, and so are blank lines at the end.
+    path: plain or compressed, see `streams`.  A byte order mark is passed over,
+      and so are blank lines at the end.
     parse: gets the line number, from 1, and the line without its end.  Raises a
       ValueError that says what is wrong with the line.
     on_bad_line: "error" raises at the first refused line; "skip" leaves it out
@@ -121,8 +122,8 @@ def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
   """Numbers from 1 and lines; blank lines at the end are left out."""
   number, blank = 0, []
   try:
-    with _open(path) as stream:
-      for number, line in enumerate(stream, start=1):
+    with streams.opened(path) as stream:
+      for number, line in enumerate(_limited(stream), start=1):
         if number == 1:
           line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line.strip():
@@ -131,11 +132,8 @@ def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
         yield from ((blank_number, b"") for blank_number in blank)
         blank.clear()
         yield number, line.rstrip(b"\r\n")
-  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-    raise BadLineError(
-      f"{path}:{number + 1}: the gzip stream is broken here ({error}): copy"
-      " the file again"
-    ) from None
+  except streams.BrokenStreamError as error:
+    raise BadLineError(f"{path}:{number + 1}: {error}") from None
   except OSError as error:
     if error.filename is not None:  # It cannot be opened.
       raise
@@ -144,19 +142,23 @@ def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:
     ) from None
 
 
-@contextlib.contextmanager
-def _open(path: pathlib.Path) -> Iterator[IO[bytes]]:
-  with path.open("rb") as stream:
-    if path.suffix == ".gz" or stream.peek(2)[:2] == _GZIP_MAGIC:
-      with gzip.GzipFile(fileobj=stream) as unzipped:
-        yield cast(IO[bytes], unzipped)
-    else:
-      yield stream
+def _limited(stream: IO[bytes]) -> Iterator[bytes]:
+  """The lines; of one that is too long, one byte too many."""
+  read = functools.partial(stream.readline, MAX_LINE_BYTES + 1)
+  for line in iter(read, b""):
+    rest = line
+    while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+      rest = read()
+    yield line
 
 
 def _decode(line: bytes) -> str:
   if not line:
     raise ValueError("a blank line: delete it")
+  if len(line) > MAX_LINE_BYTES:
+    raise ValueError(
+      f"a line of more than {MAX_LINE_BYTES} bytes: cut it or delete it"
+    )
   try:
     return line.decode("utf-8")
   except UnicodeDecodeError as error:

@@ -90,6 +90,22 @@ def test_a_skipped_line_is_counted_and_reported(tmp_path, line, reason):
   assert reason in summary
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_line_that_is_too_long(tmp_path, monkeypatch, compress):
+  monkeypatch.setattr(lines, "MAX_LINE_BYTES", 50)
+  path = tmp_path / "file.jsonl"
+  longest = b'{"a": "%s"}\n' % (b"x" * 41)
+  path.write_bytes(
+    compress(GOOD + longest + longest.replace(b"x", b"xyz") + GOOD)
+  )
+  with pytest.raises(lines.BadLineError, match=":3: a line of more than 50"):
+    list(lines.parse_lines(path, parse))
+  said = []
+  parsed = list(lines.parse_lines(path, parse, "skip", said.append))
+  assert parsed == [(1, 1), (2, "x" * 41), (4, 1)]
+  assert "skipped 1 lines of 4" in said[0]
+
+
 def test_nothing_is_said_of_a_good_file(tmp_path, capsys):
   path = tmp_path / "file.jsonl"
   path.write_bytes(GOOD)

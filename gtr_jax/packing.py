@@ -18,15 +18,17 @@ _Pattern = tuple[int, list[tuple[int, int]]]
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-  """Texts that lie somewhere in a flat array of token ids.
+  """Texts that lie somewhere in flat arrays of token ids.
 
   Attributes:
-    tokens: of these texts, and of others.
-    starts: where each text begins.
+    arrays: tokens of these texts, and of others.
+    array_of: in which of the arrays each text lies.
+    starts: where each text begins there.
     sizes: tokens of each; 0 is no text, wherever it begins.
   """
 
-  tokens: Int[np.ndarray, "cells"]
+  arrays: Sequence[Int[np.ndarray, "_"]]
+  array_of: Int[np.ndarray, "n"]
   starts: Int[np.ndarray, "n"]
   sizes: Int[np.ndarray, "n"]
 
@@ -34,14 +36,41 @@ class Texts:
     return len(self.sizes)
 
   def __getitem__(self, part: slice | Int[np.ndarray, "m"]) -> "Texts":
-    return Texts(self.tokens, self.starts[part], self.sizes[part])
+    return Texts(
+      self.arrays, self.array_of[part], self.starts[part], self.sizes[part]
+    )
+
+  def tokens(self) -> Int[np.ndarray, "cells"]:
+    """The tokens of all texts, end to end."""
+    ends = np.cumsum(self.sizes)
+    total = int(ends[-1]) if len(ends) else 0
+    # From a token's place among these to its place in its array.
+    shifts = self.starts - (ends - self.sizes)
+    places = np.arange(total) + np.repeat(shifts, self.sizes)
+    if len(self.arrays) == 1:
+      return self.arrays[0][places]
+    tokens = np.empty(total, np.int32)
+    arrays = np.repeat(self.array_of, self.sizes)
+    for number in np.unique(self.array_of):
+      here = np.flatnonzero(arrays == number)
+      tokens[here] = self.arrays[number][places[here]]
+    return tokens
+
+
+def from_array(
+  tokens: Int[np.ndarray, "cells"],
+  starts: Int[np.ndarray, "n"],
+  sizes: Int[np.ndarray, "n"],
+) -> Texts:
+  """Texts that lie in one array."""
+  return Texts((tokens,), np.zeros(len(sizes), np.int32), starts, sizes)
 
 
 def from_arrays(texts: Sequence[Int[np.ndarray, "_"]]) -> Texts:
   """Texts of a list of arrays of token ids."""
   sizes = np.fromiter(map(len, texts), np.int64, len(texts))
   tokens = np.concatenate([np.zeros(0, np.int32), *texts])
-  return Texts(tokens, np.cumsum(sizes) - sizes, sizes)
+  return from_array(tokens, np.cumsum(sizes) - sizes, sizes)
 
 
 def count_rows(
@@ -113,20 +142,14 @@ def fill(
     row_length: L.
   """
   taken = slots >= 0
-  numbers = slots[taken]  # [texts], in the order of the cells
-  sizes = texts.sizes[numbers]
+  placed = texts[slots[taken]]  # In the order of the cells.
   per_row = np.where(taken, texts.sizes[slots], 0).sum(axis=1)  # [r]
   cells = np.arange(row_length) < per_row[:, None]  # [r, L]
-  ends = np.cumsum(sizes)
-  total = int(ends[-1]) if len(ends) else 0
-  # From a token's place among all that are written to its place in `tokens`.
-  shifts = texts.starts[numbers] - (ends - sizes)
-  sources = np.arange(total) + np.repeat(shifts, sizes)
   rows = np.zeros(cells.shape, np.int32)
-  rows[cells] = texts.tokens[sources]
+  rows[cells] = placed.tokens()
   segments = np.zeros(cells.shape, np.int32)
   of_slot = np.broadcast_to(1 + np.arange(slots.shape[1]), slots.shape)[taken]
-  segments[cells] = np.repeat(of_slot, sizes)
+  segments[cells] = np.repeat(of_slot, placed.sizes)
   return rows, segments
 
 

@@ -19,7 +19,7 @@ def texts_of(sizes, seed=0):
   starts = np.zeros(len(sizes), np.int64)
   starts[order] = 3 + np.cumsum(sizes[order] + 2) - sizes[order]
   tokens = rng.integers(1, 1000, 5 + int((sizes + 2).sum()))
-  return packing.Texts(tokens.astype(np.uint16), starts, sizes)
+  return packing.from_array(tokens.astype(np.uint16), starts, sizes)
 
 
 def unpacked(rows, segments, slots):
@@ -63,7 +63,7 @@ def test_every_text_is_there_once_and_unchanged(name, max_texts):
   assert came.keys() == set(np.flatnonzero(sizes))
   for number, tokens in came.items():
     start = texts.starts[number]
-    due = texts.tokens[start : start + sizes[number]]
+    due = texts.arrays[0][start : start + sizes[number]]
     np.testing.assert_array_equal(tokens, due)
 
 
@@ -134,5 +134,5 @@ def test_texts_of_a_list_of_arrays():
   texts = packing.from_arrays(arrays)
   assert len(texts) == 3
   for array, start, size in zip(arrays, texts.starts, texts.sizes, strict=True):
-    np.testing.assert_array_equal(texts.tokens[start : start + size], array)
+    np.testing.assert_array_equal(texts.arrays[0][start : start + size], array)
   assert len(texts[1:]) == 2 and len(packing.from_arrays([])) == 0

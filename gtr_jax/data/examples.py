@@ -1,114 +1,131 @@
-"""From the name of a task, or paths of files, to a token store and tokenizer.
+"""From the names of tasks, or paths of files, to token stores and a tokenizer.
 
-The way in for everything that trains or looks at training data.  TensorFlow is
-imported only where the name is that of a registered SeqIO task.
+The way in for everything that trains.  A name stands for what `task_names.py`
+says; several make a mixture.
 """
 
-import difflib
-import functools
-import glob
-import hashlib
-import os
 import pathlib
-import platform
-import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gtr_jax.data import (
-  python_docs,
-  sources,
+  task_names,
   token_store,
   token_store_writer,
   tokenization,
   vocabulary,
 )
-from gtr_jax.data.pair import Pair
+from gtr_jax.data.mixture import Mixture, Part
 from gtr_jax.files import lines
 from gtr_jax.types import TowerName
 
 Progress = Callable[[int], None]
-
-BUILT_IN: dict[str, Callable[[], Iterator[Pair]]] = {
-  "python_docs_stage1": python_docs.stage1_pairs,
-  "python_docs_stage2": python_docs.stage2_pairs,
-}
+# A task, several by their sizes, or several with their rates.
+Tasks = str | Sequence[str] | Mapping[str, float]
+Prompts = tuple[str, str]
 
 
-def open_store(
-  task: str,
-  *,
-  lengths: Mapping[str, int],
-  tokenizer: vocabulary.Tokenizer | None,
-  vocab_size: int,
-  directory: pathlib.Path,
-  query_prompt: str = "",
-  passage_prompt: str = "",
-  on_bad_line: lines.OnBadLine = "error",
-  report: lines.Report | None = None,
-  progress: Progress | None = None,
-) -> tuple[token_store.TokenStore, vocabulary.Tokenizer]:
-  """The tokenised examples of a task, and what tokenised them.
+@dataclass(frozen=True)
+class Mixing:
+  """How several tasks become batches.
 
-  Args:
-    task: `python_docs_stage1`, `python_docs_stage2`, the path of a JSONL file
-      (or a pattern, or several with commas between), or the name of a SeqIO
-      task or mixture that an imported module has registered.
+  Attributes:
+    homogeneous: whether every batch is of one task.
+    temperature: T of rates by size: a task of n pairs gets n^(1/T).  1 is by
+      size, more evens the tasks out.
+    maximum: a task with more pairs counts as one of so many; None: no limit.
+    prompts: of tasks that have others than the rest, query and passage.
+
+  Source: Raffel et al., 2020 (https://arxiv.org/abs/1910.10683), section 3.5.2.
+  """
+
+  homogeneous: bool = False
+  temperature: float = 1.0
+  maximum: int | None = None
+  prompts: Mapping[str, Prompts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opening:
+  """What opening a task needs besides its name.
+
+  Attributes:
     lengths: most tokens of a text: `query` and `passage`, or T5X's `inputs`
       and `targets`.
-    tokenizer: None takes a SeqIO task's own, and trains one on other data.
     vocab_size: of a tokenizer that is trained.
-    query_prompt, passage_prompt: of a tokenizer that is trained.
     directory: where stores and trained vocabularies are kept and found again.
+    query_prompt, passage_prompt: of a tokenizer that is trained.
+    named: tasks by their names, besides those that `task_names` knows.
     on_bad_line: "skip" leaves bad lines out and reports them.
-    report: takes what was left out, a line a file; None writes it to standard
-      error.  It is repeated when a store is found again.
+    report: takes what was left out, a line a file.  It is repeated when a
+      store is found again.
     progress: takes the number of examples tokenised so far, now and then.
+  """
+
+  lengths: Mapping[str, int]
+  vocab_size: int
+  directory: pathlib.Path
+  query_prompt: str = ""
+  passage_prompt: str = ""
+  named: task_names.NamedTasks = field(default_factory=dict)
+  on_bad_line: lines.OnBadLine = "error"
+  report: lines.Report = lines.to_standard_error
+  progress: Progress | None = None
+
+
+def open_tasks(
+  tasks: Tasks,
+  opening: Opening,
+  tokenizer: vocabulary.Tokenizer | None = None,
+  mixing: Mixing | None = None,
+) -> tuple[Mixture, vocabulary.Tokenizer]:
+  """The tokenised examples of tasks, and what tokenised them.
+
+  Args:
+    tasks: the name of one, or of a SeqIO mixture; names, mixed by their sizes;
+      or names with rates.
+    tokenizer: None takes the SeqIO tasks' own, and trains one where there are
+      only texts.
 
   Raises:
-    ValueError: no such task, bad data, or lengths with other keys.
+    ValueError: no such task, bad data, lengths with other keys, or rates that
+      make no mixture.
   """
-  lines.check_mode(on_bad_line)
-  directory = pathlib.Path(directory)
-  towers = tower_lengths(lengths)
-  text_source = _text_source(task, on_bad_line)
-  if text_source is None:
-    source = _registered_source(task, towers, tokenizer, on_bad_line)
-  else:
-    tokenizer = tokenizer or vocabulary.Tokenizer(
-      _trained(text_source, vocab_size, directory).model_bytes,
-      query_prompt,
-      passage_prompt,
-    )
-    source = _tokenized_source(text_source, towers, tokenizer)
-  notes: list[str] = []
-  facts = {
-    "source": source.facts,
-    "lengths": towers,
-    "tokenizer": source.tokenizer.sha256,
-    "prompts": [
-      source.tokenizer.query_prompt,
-      source.tokenizer.passage_prompt,
-    ],
+  mixing = mixing or Mixing()
+  lines.check_mode(opening.on_bad_line)
+  towers = tower_lengths(opening.lengths)
+  rates = _rates(tasks, opening.named)
+  _check_mixing(mixing, rates)
+  texts = {
+    task: task_names.open_task(task, opening.on_bad_line, opening.named)
+    for task in rates
   }
-  store = token_store_writer.build(
-    directory,
-    token_store_writer.fingerprint_of(facts),
-    _counted(source.chunks(notes.append), progress),
-    vocab_size=source.tokenizer.vocab_size,
-    lengths=towers,
-    notes=notes,
-  )
-  for note in store.notes:
-    (report or lines.to_standard_error)(note)
-  return store, source.tokenizer
+  tokenizer = _tokenizer(texts, tokenizer, opening)
+  parts = []
+  for task, source in texts.items():
+    prompts = mixing.prompts.get(task)
+    if source is None:
+      tokens = _registered(task, towers, tokenizer, opening.on_bad_line)
+      if prompts is not None:
+        raise ValueError(
+          f"prompts are given for {task!r}, whose texts are tokens already:"
+          " give them where SeqIO's task is registered"
+        )
+    else:
+      own = prompts and vocabulary.Tokenizer(tokenizer.model_bytes, *prompts)
+      tokens = _tokenized(source, towers, own or tokenizer)
+    store = _store(tokens, towers, opening)
+    parts.append(Part(task, store, _rate(rates[task], len(store), mixing)))
+  return Mixture(parts, mixing.homogeneous), tokenizer
 
 
-def brings_vocabulary(task: str) -> bool:
+def bring_vocabulary(
+  tasks: Tasks, named: task_names.NamedTasks = task_names.NONE
+) -> bool:
   """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
-  return task not in BUILT_IN and not is_path(task)
+  names = [tasks] if isinstance(tasks, str) else list(tasks)
+  return not all(task_names.is_text(name, named) for name in names)
 
 
 def tower_lengths(lengths: Mapping[str, int]) -> dict[TowerName, int]:
@@ -130,14 +147,6 @@ def tower_lengths(lengths: Mapping[str, int]) -> dict[TowerName, int]:
 
 
 @dataclass(frozen=True)
-class _TextSource:
-  """Pairs of text, and what tells one state of them from another."""
-
-  facts: Mapping[str, Any]
-  pairs: Callable[[lines.Report], Iterator[Pair]]
-
-
-@dataclass(frozen=True)
 class _TokenSource:
   """Token examples, and what tells one state of them from another."""
 
@@ -146,116 +155,108 @@ class _TokenSource:
   chunks: Callable[[lines.Report], Iterator[tokenization.TokenChunk]]
 
 
-def _text_source(task: str, on_bad_line: lines.OnBadLine) -> _TextSource | None:
-  """Where the pairs of text are; None if the task is one of SeqIO's."""
-  if task in BUILT_IN:
-    # Small, slow to make, and read twice where a vocabulary is trained.
-    kept = functools.cache(lambda: list(BUILT_IN[task]()))
-    return _TextSource(_built_in_facts(task), lambda _: iter(kept()))
-  if is_path(task):
-    files = files_of(task)
-    return _TextSource(
-      {"files": [_file_facts(file) for file in files], "bad": on_bad_line},
-      lambda note: sources.read_pairs(files, on_bad_line, note),
+def _rates(
+  tasks: Tasks, named: task_names.NamedTasks
+) -> Mapping[str, float | None]:
+  """The tasks that are asked for, each with its rate; None is by size."""
+  if not isinstance(tasks, str):
+    if not tasks:
+      raise ValueError("no task is named: give one, or a mixture of several")
+    if isinstance(tasks, Mapping):
+      return tasks
+    if len(set(tasks)) < len(tasks):
+      raise ValueError(
+        f"a task is named twice among {', '.join(tasks)}: name each once, or"
+        " give rates"
+      )
+    return dict.fromkeys(tasks)
+  if task_names.is_text(tasks, named):
+    return {tasks: None}
+  return task_names.seqio_rates(tasks) or {tasks: None}
+
+
+def _rate(rate: float | None, size: int, mixing: Mixing) -> float:
+  if rate is not None:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+      raise ValueError(
+        f"the rate of a task is {rate!r}: give a number, such as 2.5"
+      )
+    return rate
+  return min(size, mixing.maximum or size) ** (1 / mixing.temperature)
+
+
+def _check_mixing(mixing: Mixing, rates: Mapping[str, float | None]) -> None:
+  by_size = Mixing(mixing.homogeneous, prompts=mixing.prompts)
+  if mixing != by_size and None not in rates.values():
+    raise ValueError(
+      "rates are given, and a temperature or a maximum for rates by size too:"
+      " leave the rates out, or those"
     )
-  check_registered(task)
-  return None
+  if not mixing.temperature > 0:
+    raise ValueError(
+      f"the temperature of a mixture is {mixing.temperature}: give a number"
+      " above 0"
+    )
+  unknown = sorted(set(mixing.prompts) - set(rates))
+  if unknown:
+    raise ValueError(
+      f"prompts are given for {unknown[0]!r}, which is none of the tasks"
+      f" {', '.join(map(repr, rates))}: give them under a task's name"
+    )
 
 
-def check_registered(task: str) -> None:
-  """Raises ValueError unless this is the name of a SeqIO task or mixture."""
-  registered = _seqio_names()
-  if task in registered:
-    return
-  near = difflib.get_close_matches(task, [*BUILT_IN, *registered], n=3)
-  raise ValueError(
-    f"there is no task {task!r}, the nearest are"
-    f" {', '.join(map(repr, near or BUILT_IN))}: give a task that an imported"
-    " module registers, or the path of a .jsonl file"
+def _tokenizer(
+  texts: Mapping[str, task_names.TextSource | None],
+  given: vocabulary.Tokenizer | None,
+  opening: Opening,
+) -> vocabulary.Tokenizer:
+  """One for all tasks."""
+  tokenizer = given
+  for task, source in texts.items():
+    if source is None:
+      own = _own_tokenizer(task)
+      if tokenizer is not None and not tokenizer.agrees_with(own):
+        raise ValueError(
+          f"task {task!r} is tokenised by another vocabulary than the"
+          f" {'one given' if given else 'tasks before it'}: leave the"
+          " vocabulary out, or register the task with it"
+        )
+      tokenizer = tokenizer or own
+  if tokenizer is not None:
+    return tokenizer
+  sources = [source for source in texts.values() if source is not None]
+  return vocabulary.Tokenizer(
+    _trained(sources, opening).model_bytes,
+    opening.query_prompt,
+    opening.passage_prompt,
   )
 
 
-def is_path(task: str) -> bool:
-  """SeqIO's names have none of these characters or endings."""
-  return (
-    any(character in task for character in "/\\,*?[~")
-    or task.endswith((".jsonl", ".json", ".gz"))
-    or os.path.exists(task)
-  )
-
-
-def files_of(task: str) -> list[pathlib.Path]:
-  """The files that paths and patterns with commas between stand for."""
-  files = []
-  # A file whose name has a comma in it is that file.
-  parts = [task] if os.path.exists(task) else task.split(",")
-  for part in filter(None, (part.strip() for part in parts)):
-    path = os.path.expanduser(part)
-    # A file whose name looks like a pattern is that file.
-    found = [path] if os.path.exists(path) else sorted(glob.glob(path))
-    if not found and glob.has_magic(path):
-      raise ValueError(f"{part}: no file matches: check the pattern")
-    files += map(pathlib.Path, found or [path])
-  sources.check_files(files)
-  return files
-
-
-def _file_facts(file: pathlib.Path) -> dict[str, Any]:
-  status = file.stat()
-  return {
-    "path": str(file.resolve()),
-    "bytes": status.st_size,
-    "modified": status.st_mtime_ns,
-  }
-
-
-def _built_in_facts(task: str) -> dict[str, Any]:
-  """The pairs depend on the running Python and on how this room reads it."""
-  code = hashlib.sha256()
-  room = pathlib.Path(__file__).parent
-  for file in [*sorted(room.glob("*.py")), room.parent / "bm25.py"]:
-    code.update(file.read_bytes())
-  return {
-    "task": task,
-    "python": [platform.python_version(), sysconfig.get_path("stdlib")],
-    "code": code.hexdigest(),
-  }
-
-
-def _seqio_names() -> list[str]:
-  # Where no module has imported SeqIO, none has registered a task.
-  if "seqio" not in sys.modules:
-    return []
+def _own_tokenizer(task: str) -> vocabulary.Tokenizer:
   from gtr_jax.data import tasks_reader
 
-  return tasks_reader.names()
+  return tasks_reader.tokenizer_of(task)
 
 
-def _registered_source(
+def _registered(
   task: str,
   towers: Mapping[TowerName, int],
-  tokenizer: vocabulary.Tokenizer | None,
+  tokenizer: vocabulary.Tokenizer,
   on_bad_line: lines.OnBadLine,
 ) -> _TokenSource:
   from gtr_jax.data import tasks_reader
 
-  own = tasks_reader.tokenizer_of(task)
-  if tokenizer is not None and not tokenizer.agrees_with(own):
-    raise ValueError(
-      f"task {task!r} is tokenised by another vocabulary than the one given:"
-      " leave the vocabulary out, or register the task with it"
-    )
   return _TokenSource(
     {"seqio": tasks_reader.facts(task), "bad": on_bad_line},
-    tokenizer or own,
+    tokenizer,
     lambda note: tasks_reader.token_chunks(
       task, towers, on_bad_line=on_bad_line, report=note
     ),
   )
 
 
-def _tokenized_source(
-  source: _TextSource,
+def _tokenized(
+  source: task_names.TextSource,
   towers: Mapping[TowerName, int],
   tokenizer: vocabulary.Tokenizer,
 ) -> _TokenSource:
@@ -266,22 +267,51 @@ def _tokenized_source(
   )
 
 
-def _trained(
-  source: _TextSource, vocab_size: int, directory: pathlib.Path
-) -> vocabulary.Tokenizer:
-  """A vocabulary of the source's own texts, trained once and kept."""
-  fingerprint = token_store_writer.fingerprint_of(
-    {"source": source.facts, "vocab_size": vocab_size}
+def _store(
+  source: _TokenSource, towers: Mapping[TowerName, int], opening: Opening
+) -> token_store.TokenStore:
+  """The store of a source, built if it is not there."""
+  notes: list[str] = []
+  facts = {
+    "source": source.facts,
+    "lengths": towers,
+    "tokenizer": source.tokenizer.sha256,
+    "prompts": [
+      source.tokenizer.query_prompt,
+      source.tokenizer.passage_prompt,
+    ],
+  }
+  store = token_store_writer.build(
+    pathlib.Path(opening.directory),
+    token_store_writer.fingerprint_of(facts),
+    _counted(source.chunks(notes.append), opening.progress),
+    vocab_size=source.tokenizer.vocab_size,
+    lengths=towers,
+    notes=notes,
   )
-  kept = directory / f"vocabulary-{fingerprint[:24]}"
+  for note in store.notes:
+    opening.report(note)
+  return store
+
+
+def _trained(
+  sources: Sequence[task_names.TextSource], opening: Opening
+) -> vocabulary.Tokenizer:
+  """A vocabulary of the sources' own texts, trained once and kept."""
+  facts = [source.facts for source in sources]
+  fingerprint = token_store_writer.fingerprint_of(
+    {"source": facts, "vocab_size": opening.vocab_size}
+  )
+  kept = pathlib.Path(opening.directory) / f"vocabulary-{fingerprint[:24]}"
   if not (kept / vocabulary.SETTINGS_FILE).exists():
     unsaid = lambda note: None  # Reported when the store is built.
     texts = (
       text
+      for source in sources
       for pair in source.pairs(unsaid)
       for text in (pair.query, *pair.positives, *pair.negatives)
     )
-    vocabulary.save(vocabulary.train(texts, vocab_size), kept)
+    vocabulary.save(vocabulary.train(texts, opening.vocab_size), kept)
   return vocabulary.load_directory(kept)
 
 

@@ -5,13 +5,24 @@ compressed with gzip.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gtr_jax.data.pair import Pair, parse_pair
 from gtr_jax.files import lines
 
+# A file, a line from 1, and its pair.
+Placed = tuple[str, int, Pair]
 # Takes the file and line of a bad line, and what is wrong with it.
 Refused = Callable[[str, ValueError], None]
+
+
+def unheard(place: str, error: ValueError) -> None:
+  """Takes a bad line, for who needs the summary alone."""
+
+
+def numbered(name: str, pairs: Iterable[Pair]) -> Iterator[Placed]:
+  """Pairs that are in no file, under a name, counted from 1."""
+  return ((name, number, pair) for number, pair in enumerate(pairs, start=1))
 
 
 def read_pairs(
@@ -38,8 +49,8 @@ def read_placed(
   paths: Sequence[str | pathlib.Path],
   on_bad_line: lines.OnBadLine = "error",
   report: lines.Report | None = None,
-  refused: Refused | None = None,
-) -> Iterator[tuple[str, int, Pair]]:
+  refused: Refused = unheard,
+) -> Iterator[Placed]:
   """As `read_pairs`, each pair with its file and line, from 1.
 
   Args:
@@ -49,11 +60,10 @@ def read_placed(
   files = [pathlib.Path(path) for path in paths]
   check_files(files)
   say = report or lines.to_standard_error
-  tell = refused or (lambda place, error: None)
   return (
     (str(file), number, pair)
     for file in files
-    for number, pair in _read_file(file, on_bad_line, say, tell)
+    for number, pair in _read_file(file, on_bad_line, say, refused)
   )
 
 

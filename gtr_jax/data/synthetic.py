@@ -141,7 +141,7 @@ def _texts(tokens: np.ndarray) -> packing.Texts:
   """The texts of padded rows [..., L]."""
   rows = tokens.reshape(-1, tokens.shape[-1])
   starts = np.arange(len(rows)) * rows.shape[1]
-  return packing.Texts(tokens.reshape(-1), starts, (rows > 0).sum(axis=1))
+  return packing.from_array(tokens.reshape(-1), starts, (rows > 0).sum(axis=1))
 
 
 def _sizes(

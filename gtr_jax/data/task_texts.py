@@ -1,10 +1,9 @@
 """The pairs of a task as texts with their places, to be looked at."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gtr_jax.data import examples, sources, tokenization, vocabulary
+from gtr_jax.data import sources, task_names, tokenization, vocabulary
 from gtr_jax.data.pair import Pair
 from gtr_jax.files import lines
 from gtr_jax.types import TowerName
@@ -24,48 +23,41 @@ class PlacedPairs:
   """
 
   tokenizer: vocabulary.Tokenizer | None
-  read: Callable[[], Iterator[tuple[str, int, Pair]]]
+  read: Callable[[], Iterator[sources.Placed]]
 
 
 def placed_pairs(
   task: str,
   on_bad_line: lines.OnBadLine = "error",
   report: lines.Report | None = None,
-  refused: sources.Refused | None = None,
+  refused: sources.Refused = sources.unheard,
+  named: task_names.NamedTasks = task_names.NONE,
 ) -> PlacedPairs:
-  """The pairs of anything that `examples.open_store` takes, to be looked at.
+  """The pairs of anything that `task_names` knows, to be looked at.
 
   A SeqIO task gives token ids; its vocabulary makes texts of them again.
 
   Args:
     report, refused: as `sources.read_placed` takes them.
+    named: as `task_names.open_task` takes it.
 
   Raises:
     ValueError: no such task, or bad data.
   """
   lines.check_mode(on_bad_line)
-  if task in examples.BUILT_IN:
-    made = functools.cache(lambda: list(examples.BUILT_IN[task]()))
-    return PlacedPairs(None, lambda: _numbered(task, made()))
-  if examples.is_path(task):
-    files = examples.files_of(task)
-    return PlacedPairs(
-      None, lambda: sources.read_placed(files, on_bad_line, report, refused)
-    )
-  examples.check_registered(task)
+  say = report or lines.to_standard_error
+  source = task_names.open_task(task, on_bad_line, named)
+  if source is not None:
+    return PlacedPairs(None, lambda: source.placed(say, refused))
   from gtr_jax.data import tasks_reader
 
   own = tasks_reader.tokenizer_of(task)
   chunks = lambda: tasks_reader.token_chunks(
-    task, _WHOLE_TEXTS, on_bad_line=on_bad_line, report=report
+    task, _WHOLE_TEXTS, on_bad_line=on_bad_line, report=say
   )
-  return PlacedPairs(own, lambda: _numbered(task, _decoded(chunks(), own)))
-
-
-def _numbered(
-  name: str, pairs: Iterable[Pair]
-) -> Iterator[tuple[str, int, Pair]]:
-  return ((name, number, pair) for number, pair in enumerate(pairs, start=1))
+  return PlacedPairs(
+    own, lambda: sources.numbered(task, _decoded(chunks(), own))
+  )
 
 
 def _decoded(

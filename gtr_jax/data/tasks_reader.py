@@ -62,22 +62,37 @@ def tokenizer_of(name: str) -> vocabulary.Tokenizer:
   return vocabulary.Tokenizer(shared.sp_model or b"")
 
 
-def facts(name: str, split: str = "train") -> list[dict[str, Any]]:
+def rates(mixture: str, split: str = "train") -> dict[str, float]:
+  """The tasks of a mixture that have the split, each with its rate.
+
+  A rate may be a function of the task, as SeqIO has it: of its number of
+  examples, which SeqIO knows of tasks that are cached.  Empty for a task.
+  """
+  provider = seqio.get_mixture_or_task(mixture)
+  _check_split(mixture, provider, split)
+  if isinstance(provider, seqio.Task):
+    return {}
+  found = {
+    task.name: provider.get_rate(task)
+    for task in provider.tasks
+    if split in task.splits
+  }
+  return {name: rate for name, rate in found.items() if rate > 0}
+
+
+def facts(name: str, split: str = "train") -> dict[str, Any]:
   """What tells one state of a task's data from another, JSON-able.
 
   Of a function that makes data nothing but its name is seen: a task whose
   function changes what it makes should change its own name too.
   """
-  return [
-    {
-      "task": task.name,
-      "rate": rate,
-      "source": type(task.source).__name__,
-      "shards": list(task.source.list_shards(split)),
-      "steps": [_step_name(step) for step in task.preprocessors],
-    }
-    for task, rate in _rates(name, split)
-  ]
+  task = _task(name, split)
+  return {
+    "task": task.name,
+    "source": type(task.source).__name__,
+    "shards": list(task.source.list_shards(split)),
+    "steps": [_step_name(step) for step in task.preprocessors],
+  }
 
 
 def token_chunks(
@@ -87,71 +102,49 @@ def token_chunks(
   on_bad_line: lines.OnBadLine = "error",
   report: lines.Report | None = None,
 ) -> Iterator[TokenChunk]:
-  """The examples of a task, or of a mixture, with EOS last in every text.
-
-  The tasks of a mixture stand one behind another; where its rates ask for more
-  of a task than it has, its examples are repeated, and every example of every
-  task is there at least once.  Shuffling is left to who reads the store.
+  """The examples of a task, in its order, with EOS last in every text.
 
   Args:
     lengths: most tokens a text of each tower keeps, EOS included.
     on_bad_line: what to do with an example whose query or passage is empty.
-    report: takes a summary of what was skipped, one a task.
+    report: takes a summary of what was skipped.
   """
   eos = tokenizer_of(name).eos_id
-  for task, count in _counts(name, lengths, split):
-    num_read, num_empty = 0, 0
-    features = _read(task, lengths, split, count)
-    while read := list(itertools.islice(features, _EXAMPLES_PER_CHUNK)):
-      good = [one for one in read if not _is_empty(one, eos)]
-      num_read, num_empty = (
-        num_read + len(read),
-        num_empty + len(read) - len(good),
+  num_read, num_empty = 0, 0
+  features = _read(_task(name, split), lengths, split)
+  while read := list(itertools.islice(features, _EXAMPLES_PER_CHUNK)):
+    good = [one for one in read if not _is_empty(one, eos)]
+    num_read, num_empty = (
+      num_read + len(read),
+      num_empty + len(read) - len(good),
+    )
+    if num_empty and on_bad_line == "error":
+      raise ValueError(
+        f"task {name!r}: an empty query or passage among the first"
+        f" {num_read} examples: repair the data or skip bad lines"
       )
-      if num_empty and on_bad_line == "error":
-        raise ValueError(
-          f"task {task.name!r}: an empty query or passage among the first"
-          f" {num_read} examples: repair the data or skip bad lines"
-        )
-      yield _chunk(good, lengths, eos)
-    if num_empty and report:
-      report(
-        f"task {task.name!r}: skipped {num_empty} of {num_read} examples whose"
-        " query or passage is empty"
-      )
+    yield _chunk(good, lengths, eos)
+  if num_empty and report:
+    report(
+      f"task {name!r}: skipped {num_empty} of {num_read} examples whose query"
+      " or passage is empty"
+    )
 
 
-def _rates(name: str, split: str) -> list[tuple[seqio.Task, float]]:
-  """The tasks of this name that have the split, each with its rate."""
-  provider = seqio.get_mixture_or_task(name)
+def _task(name: str, split: str) -> seqio.Task:
+  task = seqio.TaskRegistry.get(name)
+  _check_split(name, task, split)
+  return task
+
+
+def _check_split(
+  name: str, provider: seqio.Task | seqio.Mixture, split: str
+) -> None:
   if split not in provider.splits:
     raise ValueError(
       f"task {name!r} has no split {split!r} among {sorted(provider.splits)}:"
       " choose one of them"
     )
-  if isinstance(provider, seqio.Task):
-    return [(provider, 1.0)]
-  return [
-    (task, provider.get_rate(task))
-    for task in provider.tasks
-    if split in task.splits and provider.get_rate(task) > 0
-  ]
-
-
-def _counts(
-  name: str, lengths: Mapping[TowerName, int], split: str
-) -> list[tuple[seqio.Task, int | None]]:
-  """How many examples to take of each task; None: each of them once."""
-  rates = _rates(name, split)
-  if len(rates) == 1:
-    return [(rates[0][0], None)]
-  sizes = [
-    int(_dataset(task, lengths, split).reduce(0, lambda n, _: n + 1))
-    for task, _ in rates
-  ]
-  # Of the task that lasts longest at its rate, each example is taken once.
-  scale = max(size / rate for size, (_, rate) in zip(sizes, rates, strict=True))
-  return [(task, round(rate * scale)) for task, rate in rates]
 
 
 def _dataset(
@@ -175,11 +168,8 @@ def _read(
   task: seqio.Task,
   lengths: Mapping[TowerName, int],
   split: str,
-  count: int | None,
 ) -> Iterator[_Features]:
   dataset = _dataset(task, lengths, split)
-  if count is not None:
-    dataset = dataset.repeat().take(count)
   try:
     yield from cast(Iterator[_Features], dataset.as_numpy_iterator())
   except tf.errors.OpError as error:

@@ -46,6 +46,20 @@ class Statistics:
 
 
 @dataclass(frozen=True, eq=False)
+class Spans:
+  """The texts of some examples: query, positives, negatives end to end.
+
+  Attributes:
+    queries: number of each query's text, [b].
+    num_positives, num_negatives: [b].
+  """
+
+  queries: np.ndarray
+  num_positives: np.ndarray
+  num_negatives: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class TokenStore:
   """A store opened for reading; the arrays are mapped, not read.
 
@@ -71,6 +85,13 @@ class TokenStore:
   def __len__(self) -> int:
     return self.statistics.num_examples
 
+  def spans(self, examples: np.ndarray) -> Spans:
+    """Where the texts of examples [b] are."""
+    queries = self.example_offsets[examples]
+    num_positives = self.num_positives[examples].astype(np.int64)
+    num_texts = self.example_offsets[examples + 1] - queries
+    return Spans(queries, num_positives, num_texts - 1 - num_positives)
+
   def token_rows(self, texts: np.ndarray, length: int) -> np.ndarray:
     """Tokens of texts, int32 [*texts.shape, length], zeros behind each.
 
@@ -93,7 +114,7 @@ class TokenStore:
     starts = self.text_offsets[texts]
     # From the last offset back to the first: less than no token for -1.
     sizes = np.maximum(self.text_offsets[texts + 1] - starts, 0)
-    return packing.Texts(self.tokens, starts, sizes)
+    return packing.from_array(self.tokens, starts, sizes)
 
   def text_keys(self, texts: np.ndarray) -> np.ndarray:
     """Keys of texts, int32 [*texts.shape, 2]; both 0 where the text is -1."""
@@ -127,7 +148,7 @@ def load(directory: pathlib.Path) -> TokenStore:
     manifest = json.loads(path.read_text())
   except (FileNotFoundError, NotADirectoryError):
     raise ValueError(
-      f"{directory}: no token store: build it with `examples.open_store`"
+      f"{directory}: no token store: build it with `examples.open_tasks`"
     ) from None
   if manifest.get("format") != FORMAT:
     raise ValueError(

@@ -18,7 +18,8 @@ class TrainingData:
   """Where the pairs come from and how a batch is made of them.
 
   Attributes:
-    task: a SeqIO task or mixture, an embedded task, or JSONL paths.
+    task: an embedded task, a SeqIO task or mixture, or JSONL paths; several
+      names are mixed by their sizes, a mapping gives their rates.
     feature_lengths: tokens a text: {"query": 64, "passage": 256}.
     batch_size: queries of the global batch.
     num_negatives: hard negatives a query; a row with fewer is padded.
@@ -31,9 +32,15 @@ class TrainingData:
     packing: whether texts share rows; the loss is the same.
     packed_lengths: tokens of a packed row, by tower; None takes those of a
       text at most.
+    homogeneous_batches: whether every batch of a mixture is of one task.
+    mixture_temperature: T of rates by size, n^(1/T).
+    mixture_maximum: most pairs that a task counts as; None: no limit.
+    task_prompts: of tasks with prompts of their own: {name: (query, passage)}.
+    examples_dir: where tokenised examples are kept, for several models perhaps;
+      None takes the model directory.
   """
 
-  task: str
+  task: examples.Tasks
   feature_lengths: Mapping[str, int]
   batch_size: int
   num_negatives: int
@@ -44,6 +51,13 @@ class TrainingData:
   on_bad_line: lines.OnBadLine = "error"
   packing: bool = False
   packed_lengths: Mapping[TowerName, int] | None = None
+  homogeneous_batches: bool = False
+  mixture_temperature: float = 1.0
+  mixture_maximum: int | None = None
+  task_prompts: Mapping[str, examples.Prompts] = dataclasses.field(
+    default_factory=dict
+  )
+  examples_dir: str | None = None
 
   def open(
     self,
@@ -71,16 +85,25 @@ class TrainingData:
       ValueError: for bad data, or a vocabulary that does not fit the model or
         the one that this directory was trained with.
     """
-    store, tokenizer = examples.open_store(
+    kept = self.examples_dir or directory / "examples"
+    data, tokenizer = examples.open_tasks(
       self.task,
-      lengths=self.feature_lengths,
-      tokenizer=self._tokenizer(directory, inherited),
-      vocab_size=self.vocab_size,
-      query_prompt=self.query_prompt,
-      passage_prompt=self.passage_prompt,
-      directory=directory / "examples",
-      on_bad_line=self.on_bad_line,
-      report=say,
+      examples.Opening(
+        lengths=self.feature_lengths,
+        vocab_size=self.vocab_size,
+        directory=pathlib.Path(kept),
+        query_prompt=self.query_prompt,
+        passage_prompt=self.passage_prompt,
+        on_bad_line=self.on_bad_line,
+        report=say,
+      ),
+      self._tokenizer(directory, inherited),
+      examples.Mixing(
+        homogeneous=self.homogeneous_batches,
+        temperature=self.mixture_temperature,
+        maximum=self.mixture_maximum,
+        prompts=self.task_prompts,
+      ),
     )
     if tokenizer.vocab_size > self.vocab_size:
       raise ValueError(
@@ -88,7 +111,7 @@ class TrainingData:
         f" {self.vocab_size} rows; set NUM_EMBEDDINGS to at least as many"
       )
     batches = pipeline.PairBatches(
-      store,
+      data,
       batch_size=self.batch_size,
       num_negatives=self.num_negatives,
       seed=seed,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gtr_jax.data import examples, sources, vocabulary
+from gtr_jax.data import examples, sources, task_names, vocabulary
 from gtr_jax.data.pair import Pair
 
 RECORDS = [
@@ -36,17 +36,17 @@ def write(path, records):
   return path
 
 
-def open_store(task, directory, **options):
-  return examples.open_store(
-    str(task),
-    directory=directory,
-    **{
-      "lengths": {"inputs": 16, "targets": 32},
-      "tokenizer": None,
-      "vocab_size": 320,
-      **options,
-    },
-  )
+def open_store(task, directory, tokenizer=None, **options):
+  """The store of one task."""
+  made = {
+    "lengths": {"inputs": 16, "targets": 32},
+    "vocab_size": 320,
+    **options,
+  }
+  opening = examples.Opening(directory=directory, **made)
+  mixture, tokenizer = examples.open_tasks(str(task), opening, tokenizer)
+  (part,) = mixture.parts
+  return part.store, tokenizer
 
 
 def decoded(store, tokenizer, example):
@@ -163,7 +163,7 @@ def test_progress_is_told(path, tmp_path, tokenizer):
 def test_the_built_in_task_needs_no_path(tmp_path, tokenizer, monkeypatch):
   pairs = [Pair("what is json", ("a format",))]
   monkeypatch.setitem(
-    examples.BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
+    task_names.BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
   )
   store, _ = open_store("python_docs_stage1", tmp_path, tokenizer=tokenizer)
   assert decoded(store, tokenizer, 0) == ["what is json", "a format"]

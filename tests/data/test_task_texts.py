@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gtr_jax.data import examples, task_texts
+from gtr_jax.data import task_names, task_texts
 from gtr_jax.data.pair import EmptyTextError, Pair
 
 LINES = [
@@ -48,7 +48,7 @@ def test_every_line_that_is_left_out_is_told(file):
 def test_a_built_in_task_counts_its_examples(monkeypatch):
   pairs = [Pair("q", ("p",)), Pair("r", ("s",))]
   monkeypatch.setitem(
-    examples.BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
+    task_names.BUILT_IN, "python_docs_stage1", lambda: iter(pairs)
   )
   source = task_texts.placed_pairs("python_docs_stage1")
   due = [

@@ -1,5 +1,6 @@
 """SeqIO's way to the tokens against ours, which has no TensorFlow in it."""
 
+import collections
 import itertools
 import json
 from typing import Any
@@ -59,12 +60,13 @@ def name():
   return f"test_pairs_{next(_numbers)}"
 
 
-def open_store(task, directory, **options):
-  return examples.open_store(
-    str(task),
-    directory=directory,
-    **{"lengths": LENGTHS, "tokenizer": None, "vocab_size": 1, **options},
-  )
+def open_store(task, directory, tokenizer=None, **options):
+  """The store of one task."""
+  made = {"lengths": LENGTHS, "vocab_size": 1, **options}
+  opening = examples.Opening(directory=directory, **made)
+  mixture, tokenizer = examples.open_tasks(str(task), opening, tokenizer)
+  (part,) = mixture.parts
+  return part.store, tokenizer
 
 
 def assert_same_examples(first, second):
@@ -195,7 +197,7 @@ def test_empty_texts_are_refused_or_skipped(name, vocabulary_path, tmp_path):
   assert "skipped 1 of 2 examples" in said[0]
 
 
-def test_rates_of_a_mixture_repeat_and_drop_nothing(
+def test_a_mixture_is_its_tasks_with_their_rates(
   name, vocabulary_path, tmp_path
 ):
   small = [{"inputs": [5 + n], "targets": [6]} for n in range(2)]
@@ -203,9 +205,16 @@ def test_rates_of_a_mixture_repeat_and_drop_nothing(
   t5x_task(f"{name}_small", small, vocabulary_path)
   t5x_task(f"{name}_large", large, vocabulary_path)
   seqio.MixtureRegistry.add(name, [(f"{name}_small", 1), (f"{name}_large", 3)])
-  store, _ = open_store(name, tmp_path)
-  queries = [rows_of(store, number)[0][0] for number in range(len(store))]
-  assert sorted(queries) == [5, 5, 6, *range(50, 59)]  # 3 and 9.
+  opening = examples.Opening(LENGTHS, 1, tmp_path)
+  mixture, _ = examples.open_tasks(name, opening)
+  parts = {part.name: (len(part.store), part.rate) for part in mixture.parts}
+  assert parts == {f"{name}_small": (2, 1), f"{name}_large": (9, 3)}
+  batches = pipeline.PairBatches(mixture, 4)
+  queries = [next(batches)["query_tokens"][:, 0].tolist() for _ in range(9)]
+  assert all(sum(q < 50 for q in batch) == 1 for batch in queries)
+  seen = collections.Counter(q for batch in queries for q in batch)
+  assert sorted(seen[q] for q in (5, 6)) == [4, 5]
+  assert all(seen[q] == 3 for q in range(50, 59))
 
 
 def test_what_one_encoder_cannot_read_is_refused(

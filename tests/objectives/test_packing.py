@@ -37,7 +37,7 @@ class Same:
       rows = self.batch[f"{tower}_tokens"].reshape(-1, self.lengths[tower])
       sizes = (rows > 0).sum(axis=1)
       starts = np.arange(len(rows)) * rows.shape[1]
-      texts[tower] = packing.Texts(rows.reshape(-1), starts, sizes)
+      texts[tower] = packing.from_array(rows.reshape(-1), starts, sizes)
     return global_batch.GlobalBatch(
       texts,
       lambda part: {

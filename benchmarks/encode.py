@@ -1,7 +1,7 @@
-"""Encoding passages as long as MS MARCO's, beside PyTorch if it is here.
+"""Encoding passages as long as MS MARCO's, beside PyTorch and T5X Retrieval.
 
-Ours packs texts into rows, PyTorch sorts by length and pads; token ids come in,
-vectors go out.
+Ours packs texts into rows, PyTorch sorts by length and pads, T5X pads all to
+the limit; token ids come in, vectors go out.
 """
 
 import os
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   flags = runner.parser(__doc__, "small")
   flags.add_argument("--texts", type=int, default=256)
   flags.add_argument("--threads", type=int, default=os.cpu_count())
-  flags.add_argument("--alone", action="store_true", help="without PyTorch")
+  flags.add_argument("--alone", action="store_true", help="without the others")
   options = flags.parse_args(arguments)
   size = training.SIZES[options.size]
   tokens = training.source(size, options.texts).batch_at(0)["passage_tokens"]
@@ -26,29 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
   cases = {
     "ours": runner.timed(lambda: encoder.encode_tokens(tokens[:, 0], "passage"))
   }
-  other = None
-  if peer.installed() and not options.alone:
-    other = peer.Peer(
-      f"--size={options.size}",
-      f"--threads={options.threads}",
-      f"--texts={options.texts}",
-    )
-    cases[other.name] = other.case("texts")
-  times = runner.alternate(cases, options.repeats)
-  beside = other.name if other is not None else None
-  runner.show_rate(
+  peers = peer.Peers(
+    ("pytorch", "t5x_retrieval"),
+    f"--size={options.size}",
+    f"--threads={options.threads}",
+    f"--texts={options.texts}",
+    alone=options.alone,
+  )
+  peers.show(
     "encode",
     "passages/s",
     options.texts,
-    times["ours"],
-    beside,
-    times.get(beside or ""),
+    runner.alternate({**cases, **peers.cases("texts")}, options.repeats),
     size=options.size,
     texts=options.texts,
     tokens=int(np.count_nonzero(tokens)),
   )
-  if other is not None:
-    other.close()
+  peers.close()
 
 
 def _encoder(size: training.Size) -> encode_lib.Encoder:

@@ -1,8 +1,8 @@
-"""Train step and encoding without any padding, beside PyTorch if it is here.
+"""Train step and encoding without any padding, beside PyTorch and T5X.
 
-Both use all cores.  The batch, the lengths, the shape and the loss are the
-same; the optimizers are Adafactor here and AdamW there, as the libraries' users
-have it.
+Each uses all cores.  The batch, the lengths, the shape and the loss are the
+same; the optimizers are Adafactor here and by T5X, AdamW by PyTorch, as the
+libraries' users have it.
 """
 
 import os
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   flags = runner.parser(__doc__, "small")
   flags.add_argument("--encode_rows", type=int, default=64)
   flags.add_argument("--threads", type=int, default=os.cpu_count())
-  flags.add_argument("--alone", action="store_true", help="without PyTorch")
+  flags.add_argument("--alone", action="store_true", help="without the others")
   options = flags.parse_args(arguments)
   size = training.SIZES[options.size]
   batch = training.full_rows(size)
@@ -32,32 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
       lambda: jax.block_until_ready(encode(steps.state.params, corpus))
     ),
   }
-  other = None
-  if peer.installed() and not options.alone:
-    other = peer.Peer(
-      f"--size={options.size}",
-      f"--threads={options.threads}",
-      f"--encode_rows={options.encode_rows}",
-    )
+  peers = peer.Peers(
+    ("pytorch", "t5x_retrieval"),
+    f"--size={options.size}",
+    f"--threads={options.threads}",
+    f"--encode_rows={options.encode_rows}",
+    alone=options.alone,
+  )
   work = {"step": size.batch_size, "encode": options.encode_rows}
   units = {"step": "pairs/s", "encode": "passages/s"}
   for name, case in cases.items():
-    pair = {"ours": case}
-    if other is not None:
-      pair[other.name] = other.case(name)
-    times = runner.alternate(pair, options.repeats)
-    beside = other.name if other is not None else None
-    runner.show_rate(
-      f"full rows: {name}",
-      units[name],
-      work[name],
-      times["ours"],
-      beside,
-      times.get(beside or ""),
-      size=options.size,
+    times = runner.alternate(
+      {"ours": case, **peers.cases(name)}, options.repeats
     )
-  if other is not None:
-    other.close()
+    peers.show(
+      f"full rows: {name}", units[name], work[name], times, size=options.size
+    )
+  peers.close()
 
 
 if __name__ == "__main__":

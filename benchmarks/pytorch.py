@@ -1,37 +1,27 @@
 """The same model in PyTorch, as sentence-transformers runs it.
 
 transformers' T5EncoderModel, mean pooling, a dense layer, unit length; the
-same loss; AdamW.  Reads a kind of work a line, answers with seconds.
+same loss; AdamW.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import transformers
 
-from benchmarks import runner, training
+from benchmarks import peer, training
 
 
 def main() -> None:
-  flags = argparse.ArgumentParser()
-  flags.add_argument("--size", default="small")
-  flags.add_argument("--threads", type=int, default=2)
-  flags.add_argument("--encode_rows", type=int, default=64)
-  flags.add_argument("--texts", type=int, default=256)
-  arguments = flags.parse_args()
-  torch.set_num_threads(arguments.threads)
+  options = peer.flags().parse_args()
+  torch.set_num_threads(options.threads)
   torch.manual_seed(0)
-  size = training.SIZES[arguments.size]
-  cases = work(size, arguments.encode_rows, arguments.texts)
-  name = f"torch {torch.__version__}, transformers {transformers.__version__}"
-  print(json.dumps({"name": name}), flush=True)
-  for line in sys.stdin:
-    sample = runner.timed(cases[line.strip()])()
-    print(json.dumps({"wall": sample.wall, "cpu": sample.cpu}), flush=True)
+  size = training.SIZES[options.size]
+  peer.serve(
+    f"torch {torch.__version__}, transformers {transformers.__version__}",
+    work(size, options.encode_rows, options.texts),
+  )
 
 
 def work(

@@ -20,6 +20,7 @@ EXPECTED = {
 }
 FLAGS = {
   "full_rows": ["--alone", "--encode_rows=8"],
+  "packed": ["--alone"],
   "chunks": ["--chunks=2"],
   "ring": ["--batch_sizes=16", "--width=8", "--tile=2"],
   "encode": ["--alone", "--texts=8"],

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   source = training.source(size, batch_size)
   rows = training.packed_source(size, batch_size)
   peers = peer.Peers(
-    ("t5x_retrieval",),
+    ("t5x_retrieval", "sentence_transformers"),
     f"--size={options.size}",
     f"--threads={options.threads}",
     f"--batch_size={batch_size}",

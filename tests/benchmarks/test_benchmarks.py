@@ -10,7 +10,7 @@ EXPECTED = {
   "packed": {"packed train step"},
   "chunks": {"chunked train step"},
   "ring": {"ring loss and gradient"},
-  "encode": {"encode"},
+  "encode": {"encode", "encode: text in"},
   "pipeline": {"input pipeline: packed", "input pipeline: padded"},
   "checkpoint": {
     "checkpoint: save until on disk",

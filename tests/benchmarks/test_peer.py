@@ -9,6 +9,7 @@ from benchmarks import peer, runner
 
 WORK = {
   "pytorch": ("step", "encode", "texts"),
+  "sentence_transformers": ("pairs", "texts"),
   "t5x_retrieval": ("step", "pairs", "encode", "texts"),
 }
 TINY = ("--size=tiny", "--threads=1", "--encode_rows=8", "--texts=8")

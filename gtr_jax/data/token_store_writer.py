@@ -7,14 +7,10 @@ an unchanged one is found again.
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import os
 import pathlib
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -22,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from gtr_jax.data import token_store, tokenization
-from gtr_jax.files import lock, whole
+from gtr_jax.files import folders, whole
 from gtr_jax.types import TowerName
 
 _MAX_EXAMPLES = 2**31 - 1  # An example's id is an int32.
@@ -52,13 +48,11 @@ def build(
     ValueError: there is no example, or its token ids do not fit.
   """
   final = directory / fingerprint[:24]
-  if not (final / token_store.MANIFEST_FILE).exists():
-    directory.mkdir(parents=True, exist_ok=True)
-    # Where the file system has no locks the rename still decides.
-    with lock.held(directory / f".{final.name}.lock"):
-      if not (final / token_store.MANIFEST_FILE).exists():
-        shutil.rmtree(final, ignore_errors=True)
-        _build(final, chunks, vocab_size, lengths, notes)
+  folders.make_once(
+    final,
+    token_store.MANIFEST_FILE,
+    lambda temporary: _write(temporary, chunks, vocab_size, lengths, notes),
+  )
   return token_store.load(final)
 
 
@@ -68,46 +62,26 @@ def fingerprint_of(facts: Mapping[str, Any]) -> str:
   return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _build(
-  final: pathlib.Path,
+def _write(
+  directory: pathlib.Path,
   chunks: Iterable[tokenization.TokenChunk],
   vocab_size: int,
   lengths: Mapping[TowerName, int],
   notes: Sequence[str],
 ) -> None:
-  prefix = f".{final.name}.{socket.gethostname()}."
-  for abandoned in final.parent.glob(f"{prefix}*.tmp"):
-    shutil.rmtree(abandoned, ignore_errors=True)  # We hold the lock.
-  temporary = pathlib.Path(
-    tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=final.parent)
+  content, statistics = _write_arrays(directory, chunks, vocab_size)
+  manifest = {
+    "format": token_store.FORMAT,
+    "content": content,
+    "vocab_size": vocab_size,
+    "lengths": dict(lengths),
+    "statistics": dataclasses.asdict(statistics),
+    "notes": list(notes),
+  }
+  whole.write(
+    directory / token_store.MANIFEST_FILE,
+    (json.dumps(manifest, indent=2) + "\n").encode(),
   )
-  try:
-    content, statistics = _write_arrays(temporary, chunks, vocab_size)
-    manifest = {
-      "format": token_store.FORMAT,
-      "content": content,
-      "vocab_size": vocab_size,
-      "lengths": dict(lengths),
-      "statistics": dataclasses.asdict(statistics),
-      "notes": list(notes),
-    }
-    whole.write(
-      temporary / token_store.MANIFEST_FILE,
-      (json.dumps(manifest, indent=2) + "\n").encode(),
-    )
-    temporary.chmod(0o755)  # mkdtemp's folder is for one user only.
-    _rename_unless_there(temporary, final)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename_unless_there(temporary: pathlib.Path, final: pathlib.Path) -> None:
-  try:
-    os.rename(temporary, final)
-  except OSError as error:
-    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-      raise
-  whole.sync(final.parent)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from gtr_jax import partitioning
+from gtr_jax.files import titles
 from gtr_jax.retrieval import batching
 from gtr_jax.retrieval import towers as towers_lib
 from gtr_jax.retrieval.towers import Embeddings, Report, TowerFunction
@@ -229,7 +230,7 @@ def join_title(passage: Mapping[str, str] | str) -> str:
       f"title and text of a passage are {type(title).__name__} and"
       f" {type(text).__name__}, strings were due"
     )
-  return f"{title} {text}".strip()
+  return titles.join(title, text)
 
 
 def _windows(items: Iterable, size: int = _WINDOW) -> Iterator[list]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from gtr_jax.data import negative_rules
 from gtr_jax.data.pair import Pair
 from gtr_jax.evaluation.collection import Collection
 
@@ -29,43 +30,6 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Rules:
-  """Which candidates become negatives; None sets no limit.
-
-  A passage that scores as high as the positive is often an answer that nobody
-  judged.  Of several positives the one with the lowest score counts.  Several
-  searches take turns; which comes first differs from query to query.
-
-  Attributes:
-    num_negatives: at most so many a query.
-    max_score: the highest score of a negative.
-    margin: how far below the positive its score is at least.
-    relative_margin: the same as a share of the positive's score.
-    seed: draws from the candidates that pass; None takes the first.
-
-  Source: the filters of Moreira et al., 2024, section 3
-  (https://arxiv.org/abs/2407.15831).
-  """
-
-  num_negatives: int = 1
-  max_score: float | None = None
-  margin: float | None = None
-  relative_margin: float | None = None
-  seed: int | None = None
-
-  def too_near(self, score: float, positive: float) -> str | None:
-    """The name of the first limit that the score of a negative breaks."""
-    if self.max_score is not None and score > self.max_score:
-      return "max_score"
-    if self.margin is not None and score > positive - self.margin:
-      return "margin"
-    share = self.relative_margin
-    if share is not None and score > positive - share * abs(positive):
-      return "relative_margin"
-    return None
-
-
-@dataclass(frozen=True)
 class Mined:
   """The pairs, in the order of the queries.
 
@@ -79,7 +43,9 @@ class Mined:
   num_unusable: int
 
 
-def mine(collection: Collection, candidates: Candidates, rules: Rules) -> Mined:
+def mine(
+  collection: Collection, candidates: Candidates, rules: negative_rules.Rules
+) -> Mined:
   """A pair a query: its positives, and the candidates that the rules allow."""
   corpus = _index(collection)
   filtered: collections.Counter[str] = collections.Counter()
@@ -115,7 +81,9 @@ class _Corpus:
 def _index(collection: Collection) -> _Corpus:
   texts = collection.passages
   places = {passage: place for place, passage in enumerate(collection.ids)}
-  return _Corpus(collection, texts, list(map(_key, texts)), places)
+  return _Corpus(
+    collection, texts, list(map(negative_rules.text_key, texts)), places
+  )
 
 
 def _relevant(corpus: _Corpus, query: str) -> list[int]:
@@ -129,13 +97,15 @@ def _reasons(
   found: Sequence[int],
   scores: Sequence[float],
   positive: float,
-  rules: Rules,
+  rules: negative_rules.Rules,
 ) -> Iterator[str | None]:
   """Why each passage found is no negative; None where it is one."""
   relevant = set(_relevant(corpus, query))
   refused = {corpus.keys[place]: "copy_of_positive" for place in relevant}
-  refused[_key(corpus.collection.queries[query])] = "copy_of_query"
-  refused[_key("")] = "empty"
+  refused[negative_rules.text_key(corpus.collection.queries[query])] = (
+    "copy_of_query"
+  )
+  refused[negative_rules.text_key("")] = "empty"
   for place, score in zip(found, scores, strict=True):
     key = corpus.keys[place]
     if place in relevant:
@@ -153,7 +123,7 @@ def _chosen(
   query: str,
   searches: Sequence[Sequence[int]],
   passing: Container[int],
-  rules: Rules,
+  rules: negative_rules.Rules,
 ) -> Sequence[int]:
   # By the query's id: other queries in the file change nothing.
   digest = hashlib.sha256(query.encode()).digest()
@@ -195,9 +165,3 @@ def _in_turn(
     itertools.zip_longest(*lists, fillvalue=NONE)
   )
   return [place for place in dict.fromkeys(turns) if place != NONE]
-
-
-def _key(text: str) -> bytes:
-  """The same for texts that differ in case and white space only."""
-  plain = " ".join(text.casefold().split())
-  return hashlib.blake2b(plain.encode(), digest_size=8).digest()

@@ -17,6 +17,7 @@ PROGRAMS = {
   "evaluate": ("evaluate", "nDCG, recall and MRR on a BEIR folder"),
   "mine": ("mine", "hard negatives for the next stage"),
   "import": ("import_", "another library's weights to a model directory"),
+  "pairs": ("pairs", "labelled data, such as MS MARCO, to pairs"),
   "plan": ("plan", "memory and time of a training on TPUs, before renting"),
   "export": ("export", "a model to SavedModel, checked before it is kept"),
 }

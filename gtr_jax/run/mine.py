@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  from gtr_jax.data import negative_rules
   from gtr_jax.evaluation import beir
   from gtr_jax.files import json_lines, whole
   from gtr_jax.run import hard_negatives
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   _check(args)
   output = whole.prepare(args.output)
   collection = beir.read(args.data, args.split, args.on_bad_line)
-  rules = hard_negatives.Rules(
+  rules = negative_rules.Rules(
     args.num_negatives,
     args.max_score,
     args.margin,

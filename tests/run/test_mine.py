@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from gtr_jax.data import sources
+from gtr_jax.data import negative_rules, sources
 from gtr_jax.evaluation.collection import Collection
 from gtr_jax.run import hard_negatives, mine, model_directory
 
@@ -48,7 +48,7 @@ def candidates():
 
 def negatives_of(collection, candidates, **rules):
   mined = hard_negatives.mine(
-    collection, candidates, hard_negatives.Rules(**rules)
+    collection, candidates, negative_rules.Rules(**rules)
   )
   (pair,) = mined.pairs
   return list(pair.negatives), dict(mined.filtered)
@@ -94,7 +94,7 @@ def test_limits_of_the_score(collection, candidates, rule, kept):
 
 
 def test_a_relative_margin_of_a_negative_score_points_down():
-  rules = hard_negatives.Rules(relative_margin=0.1)
+  rules = negative_rules.Rules(relative_margin=0.1)
   assert rules.too_near(-0.5, positive=-0.5) == "relative_margin"
   assert rules.too_near(-0.56, positive=-0.5) is None
 
@@ -151,7 +151,7 @@ def test_two_searches_take_turns(collection, candidates):
 def test_a_query_whose_answers_are_empty_makes_no_pair(collection, candidates):
   collection.qrels["q"].clear()
   collection.qrels["q"]["d5"] = 1
-  mined = hard_negatives.mine(collection, candidates, hard_negatives.Rules())
+  mined = hard_negatives.mine(collection, candidates, negative_rules.Rules())
   assert mined.pairs == []
   assert mined.num_unusable == 1
 

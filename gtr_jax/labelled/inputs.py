@@ -1,0 +1,105 @@
+"""Which file is what: by its name, in a folder or named one by one."""
+
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from gtr_jax.files import streams
+
+# Role: what a file's name looks like, without .gz and the like.
+Patterns = Mapping[str, str]
+Files = dict[str, list[pathlib.Path]]
+
+
+def find(
+  inputs: Sequence[str | pathlib.Path],
+  in_folder: Patterns,
+  by_name: Patterns,
+  due: str,
+) -> Files:
+  """The files of each role.
+
+  Args:
+    inputs: folders and files.
+    in_folder: files that are taken from a folder; others in it are not looked
+      at.
+    by_name: files that are named by the user.
+    due: what an error says was due.
+
+  Raises:
+    ValueError: nothing there, a file of no known name, two files for one
+      passage of the data.
+  """
+  found: Files = {}
+  for path in map(pathlib.Path, inputs):
+    if path.is_dir():
+      _take_folder(path, in_folder, found, due)
+    elif not path.exists():
+      raise ValueError(f"{path}: no such file or folder: check the path")
+    else:
+      role = role_of(path, by_name)
+      if role is None:
+        raise ValueError(
+          f"{path}: its name does not tell what it is: due were {due}"
+        )
+      _add(found, role, path)
+  return found
+
+
+def role_of(path: pathlib.Path, patterns: Patterns) -> str | None:
+  name = streams.stem(path)
+  matching = (r for r, form in patterns.items() if re.fullmatch(form, name))
+  return next(matching, None)
+
+
+def single(files: Files, role: str, due: str) -> pathlib.Path:
+  """The one file of a role.
+
+  Raises:
+    ValueError: there is none, or several.
+  """
+  paths = files.get(role, [])
+  if len(paths) == 1:
+    return paths[0]
+  if not paths:
+    raise ValueError(f"there is no file of {role}: {due}")
+  raise ValueError(
+    f"{paths[0]} and {paths[1]} both hold {role}: name the one to take"
+  )
+
+
+def optional(files: Files, role: str) -> pathlib.Path | None:
+  return single(files, role, "") if files.get(role) else None
+
+
+def regular(inputs: Sequence[str | pathlib.Path]) -> list[pathlib.Path]:
+  """Files that are named one by one; all must be there.
+
+  Raises:
+    ValueError: a folder, or no such file.
+  """
+  paths = [pathlib.Path(path) for path in inputs]
+  for path in paths:
+    if path.is_dir():
+      raise ValueError(f"{path}: is a folder: name the files in it")
+    if not path.exists():
+      raise ValueError(f"{path}: no such file: check the path")
+  return paths
+
+
+def _take_folder(
+  folder: pathlib.Path, patterns: Patterns, found: Files, due: str
+) -> None:
+  before = sum(map(len, found.values()))
+  for path in sorted(folder.iterdir()):
+    role = role_of(path, patterns) if path.is_file() else None
+    if role is not None:
+      _add(found, role, path)
+  if sum(map(len, found.values())) == before:
+    raise ValueError(f"{folder}: holds none of the files that were due: {due}")
+
+
+def _add(found: Files, role: str, path: pathlib.Path) -> None:
+  paths = found.setdefault(role, [])
+  if path not in paths:
+    paths.append(path)

@@ -1,0 +1,73 @@
+"""Records dealt to shards, whole or not at all, the same bytes each time."""
+
+import gzip
+import json
+
+import pytest
+
+from gtr_jax.files import json_shards
+
+
+def write(folder, num_records=5, num_shards=2):
+  records = ({"number": n, "text": "é"} for n in range(num_records))
+  json_shards.write(folder, "x", num_shards, records, lambda: {"all": True})
+
+
+def test_deals_in_turn(tmp_path):
+  write(tmp_path / "out")
+  read = {
+    path.name: [
+      json.loads(line)["number"]
+      for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+    for path in (tmp_path / "out").glob("*.gz")
+  }
+  assert read == {
+    "x-00000-of-00002.jsonl.gz": [0, 2, 4],
+    "x-00001-of-00002.jsonl.gz": [1, 3],
+  }
+  assert json.loads((tmp_path / "out" / "statistics.json").read_text()) == {
+    "all": True
+  }
+
+
+def test_same_records_same_bytes(tmp_path):
+  for name in ("a", "b"):
+    write(tmp_path / name)
+  for path in (tmp_path / "a").iterdir():
+    assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_an_earlier_result_is_replaced(tmp_path):
+  write(tmp_path / "out", num_shards=3)
+  write(tmp_path / "out", num_shards=1)
+  assert len(list((tmp_path / "out").iterdir())) == 2
+  assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+  def records():
+    yield {}
+    raise RuntimeError
+
+  write(tmp_path / "out", num_shards=1)
+  before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+  with pytest.raises(RuntimeError):
+    json_shards.write(tmp_path / "out", "x", 1, records(), dict)
+  after = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+  assert after == before
+  assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_others_files_are_left_alone(tmp_path):
+  (tmp_path / "mine.txt").write_text("x")
+  with pytest.raises(ValueError, match="is not empty and no earlier result"):
+    write(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz"])
+def test_one_file(tmp_path, name):
+  json_shards.write_one(tmp_path / name, [{"a": 1}, {"a": 2}])
+  content = (tmp_path / name).read_bytes()
+  content = gzip.decompress(content) if name.endswith("gz") else content
+  assert content == b'{"a": 1}\n{"a": 2}\n'

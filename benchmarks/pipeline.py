@@ -66,7 +66,7 @@ def _store(folder: pathlib.Path, size: training.Size, num_examples: int):
 
 def _chunks(
   size: training.Size, num_examples: int
-) -> Iterator[tokenization.TokenChunk]:
+) -> Iterator[tokenization.TokenColumns]:
   source = training.source(size, min(_CHUNK, num_examples))
   for number in range(max(1, num_examples // source.batch_size)):
     batch = source.batch_at(number)
@@ -79,7 +79,8 @@ def _chunks(
       )
       for query, passages in pairs
     ]
-    yield tokenization.TokenChunk(examples, {"query": 0, "passage": 0})
+    chunk = tokenization.TokenChunk(examples, {"query": 0, "passage": 0})
+    yield chunk.columns()
 
 
 def _cut(tokens: np.ndarray) -> np.ndarray:

@@ -152,7 +152,7 @@ class _TokenSource:
 
   facts: Mapping[str, Any]
   tokenizer: vocabulary.Tokenizer
-  chunks: Callable[[lines.Report], Iterator[tokenization.TokenChunk]]
+  chunks: Callable[[lines.Report], Iterator[tokenization.TokenColumns]]
 
 
 def _rates(
@@ -249,8 +249,11 @@ def _registered(
   return _TokenSource(
     {"seqio": tasks_reader.facts(task), "bad": on_bad_line},
     tokenizer,
-    lambda note: tasks_reader.token_chunks(
-      task, towers, on_bad_line=on_bad_line, report=note
+    lambda note: (
+      chunk.columns()
+      for chunk in tasks_reader.token_chunks(
+        task, towers, on_bad_line=on_bad_line, report=note
+      )
     ),
   )
 
@@ -316,11 +319,11 @@ def _trained(
 
 
 def _counted(
-  chunks: Iterable[tokenization.TokenChunk], progress: Progress | None
-) -> Iterator[tokenization.TokenChunk]:
+  chunks: Iterable[tokenization.TokenColumns], progress: Progress | None
+) -> Iterator[tokenization.TokenColumns]:
   num_examples = 0
   for chunk in chunks:
     yield chunk
-    num_examples += len(chunk.examples)
+    num_examples += len(chunk)
     if progress is not None:
       progress(num_examples)

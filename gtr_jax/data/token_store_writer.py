@@ -27,7 +27,7 @@ _MAX_EXAMPLES = 2**31 - 1  # An example's id is an int32.
 def build(
   directory: pathlib.Path,
   fingerprint: str,
-  chunks: Iterable[tokenization.TokenChunk],
+  chunks: Iterable[tokenization.TokenColumns],
   *,
   vocab_size: int,
   lengths: Mapping[TowerName, int],
@@ -64,7 +64,7 @@ def fingerprint_of(facts: Mapping[str, Any]) -> str:
 
 def _write(
   directory: pathlib.Path,
-  chunks: Iterable[tokenization.TokenChunk],
+  chunks: Iterable[tokenization.TokenColumns],
   vocab_size: int,
   lengths: Mapping[TowerName, int],
   notes: Sequence[str],
@@ -105,7 +105,7 @@ class _Column:
 
 def _write_arrays(
   directory: pathlib.Path,
-  chunks: Iterable[tokenization.TokenChunk],
+  chunks: Iterable[tokenization.TokenColumns],
   vocab_size: int,
 ) -> tuple[str, token_store.Statistics]:
   """Writes all arrays; their common hash and what they hold."""
@@ -122,7 +122,7 @@ def _write_arrays(
     columns["text_offsets"].append([0])
     columns["example_offsets"].append([0])
     for chunk in chunks:
-      if chunk.examples:
+      if len(chunk):
         _append(columns, totals, chunk, vocab_size)
     digests = [column.finish() for column in columns.values()]
   statistics = totals.statistics()
@@ -133,41 +133,32 @@ def _write_arrays(
 def _append(
   columns: Mapping[str, _Column],
   totals: "_Totals",
-  chunk: tokenization.TokenChunk,
+  chunk: tokenization.TokenColumns,
   vocab_size: int,
 ) -> None:
-  examples = chunk.examples
-  rows = [row for example in examples for row in example.texts]
-  sizes = np.array([len(row) for row in rows])
-  num_texts = np.array([len(example.texts) for example in examples])
-  num_positives = np.array([example.num_positives for example in examples])
-  tokens = np.concatenate(rows)
-  _check(tokens, sizes, num_texts, num_positives, vocab_size)
-  columns["tokens"].append(tokens)
-  columns["text_offsets"].append(totals.all_tokens + np.cumsum(sizes))
-  columns["keys"].append(
-    [key for example in examples for key in tokenization.keys(example)]
+  _check(chunk, vocab_size)
+  columns["tokens"].append(chunk.tokens)
+  columns["text_offsets"].append(
+    totals.all_tokens + np.cumsum(chunk.text_sizes)
   )
-  columns["example_offsets"].append(totals.all_texts + np.cumsum(num_texts))
-  columns["num_positives"].append(num_positives)
-  totals.add(sizes, num_texts, num_positives, chunk.num_cut)
+  columns["keys"].append(chunk.keys)
+  columns["example_offsets"].append(
+    totals.all_texts + np.cumsum(chunk.num_texts)
+  )
+  columns["num_positives"].append(chunk.num_positives)
+  totals.add(chunk)
 
 
-def _check(
-  tokens: np.ndarray,
-  sizes: np.ndarray,
-  num_texts: np.ndarray,
-  num_positives: np.ndarray,
-  vocab_size: int,
-) -> None:
-  if sizes.min() == 0:
+def _check(chunk: tokenization.TokenColumns, vocab_size: int) -> None:
+  if chunk.text_sizes.min() == 0:
     raise ValueError("a text has no token: end every text with EOS")
+  tokens, num_positives = chunk.tokens, chunk.num_positives
   if tokens.min() < 1 or tokens.max() >= vocab_size:
     raise ValueError(
       f"token ids go from {tokens.min()} to {tokens.max()}, due were 1 to"
       f" {vocab_size - 1} (0 is padding): use the vocabulary of the data"
     )
-  if np.any(num_positives < 1) or np.any(num_positives >= num_texts):
+  if np.any(num_positives < 1) or np.any(num_positives >= chunk.num_texts):
     raise ValueError("an example has no positive: give each query one or more")
 
 
@@ -184,22 +175,16 @@ class _Totals:
   max_positives: int = 0
   max_negatives: int = 0
 
-  def add(
-    self,
-    sizes: np.ndarray,
-    num_texts: np.ndarray,
-    num_positives: np.ndarray,
-    num_cut: Mapping[TowerName, int],
-  ) -> None:
-    queries = np.cumsum(num_texts) - num_texts
-    self.num_examples += len(num_texts)
-    self.all_texts += len(sizes)
-    self.all_tokens += int(sizes.sum())
-    self.query_tokens += int(sizes[queries].sum())
-    self.queries_cut += num_cut["query"]
-    self.passages_cut += num_cut["passage"]
-    num_negatives = num_texts - 1 - num_positives
-    self.max_positives = max(self.max_positives, int(num_positives.max()))
+  def add(self, chunk: tokenization.TokenColumns) -> None:
+    queries = np.cumsum(chunk.num_texts) - chunk.num_texts
+    self.num_examples += len(chunk)
+    self.all_texts += len(chunk.text_sizes)
+    self.all_tokens += len(chunk.tokens)
+    self.query_tokens += int(chunk.text_sizes[queries].sum())
+    self.queries_cut += chunk.num_cut["query"]
+    self.passages_cut += chunk.num_cut["passage"]
+    num_negatives = chunk.num_texts - 1 - chunk.num_positives
+    self.max_positives = max(self.max_positives, int(chunk.num_positives.max()))
     self.max_negatives = max(self.max_negatives, int(num_negatives.max()))
     if self.num_examples > _MAX_EXAMPLES:
       raise ValueError(

@@ -1,16 +1,24 @@
 """Pairs of texts to examples of token ids with the keys the losses mask by."""
 
+import concurrent.futures
 import hashlib
 import itertools
+import multiprocessing
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int, Int32
 
 from gtr_jax.data.pair import Pair
 from gtr_jax.types import TokenRows, TowerName
 
 _PAIRS_PER_CHUNK = 1024
+# With fewer, other processes would still be starting when the work is done.
+_ALONE = 100 * _PAIRS_PER_CHUNK
+_CHUNKS_AHEAD = 4  # That a process has to do, so that it never waits.
 
 
 @dataclass(frozen=True)
@@ -35,40 +43,88 @@ class TokenChunk:
   examples: Sequence[TokenExample]
   num_cut: Mapping[TowerName, int]
 
+  def columns(self) -> "TokenColumns":
+    """The same as flat arrays."""
+    texts = [text for example in self.examples for text in example.texts]
+    made = [key for example in self.examples for key in keys(example)]
+    return TokenColumns(
+      tokens=np.concatenate([np.zeros(0, np.int32), *texts]),
+      text_sizes=np.array([len(text) for text in texts], np.int64),
+      keys=np.array(made, np.int32).reshape(-1, 2),
+      num_texts=np.array([len(one.texts) for one in self.examples], np.int64),
+      num_positives=np.array(
+        [one.num_positives for one in self.examples], np.int64
+      ),
+      num_cut=self.num_cut,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TokenColumns:
+  """Some examples, their texts end to end, as a store has them.
+
+  Attributes:
+    tokens: of all texts.
+    text_sizes: tokens of each.
+    keys: of each text, as `keys` makes them.
+    num_texts, num_positives: of each example.
+    num_cut: texts of a tower that were cut.
+  """
+
+  tokens: Int32[np.ndarray, "cells"]
+  text_sizes: Int[np.ndarray, "texts"]
+  keys: Int32[np.ndarray, "texts 2"]
+  num_texts: Int[np.ndarray, "e"]
+  num_positives: Int[np.ndarray, "e"]
+  num_cut: Mapping[TowerName, int]
+
+  def __len__(self) -> int:
+    return len(self.num_texts)
+
 
 def tokenize(
   pairs: Iterable[Pair],
   tokenizer: TokenRows,
   lengths: Mapping[TowerName, int],
-) -> Iterator[TokenChunk]:
+  alone: int = _ALONE,
+) -> Iterator[TokenColumns]:
   """Token examples of the pairs, in order, a chunk at a time.
 
+  Many pairs are tokenised by as many processes as there are cores.
+
   Args:
+    tokenizer: one that can be sent to another process.
     lengths: most tokens a text of each tower keeps, EOS included.
+    alone: pairs, at the beginning, that are not worth a second process.
   """
-  pairs = iter(pairs)
-  while chunk := list(itertools.islice(pairs, _PAIRS_PER_CHUNK)):
-    queries, queries_cut = tokenizer.encode(
-      [pair.query for pair in chunk], lengths["query"], "query"
-    )
-    passages, passages_cut = tokenizer.encode(
-      [text for pair in chunk for text in (*pair.positives, *pair.negatives)],
-      lengths["passage"],
-      "passage",
-    )
-    passage = iter(passages)
-    examples = [
-      TokenExample(
-        texts=[
-          query,
-          *itertools.islice(passage, len(pair.positives) + len(pair.negatives)),
-        ],
-        num_positives=len(pair.positives),
-        ids=_ids(pair),
-      )
-      for pair, query in zip(chunk, queries, strict=True)
-    ]
-    yield TokenChunk(examples, {"query": queries_cut, "passage": passages_cut})
+  chunks = _chunks(iter(pairs))
+  for chunk in itertools.islice(chunks, alone // _PAIRS_PER_CHUNK):
+    yield _tokenize(chunk, tokenizer, lengths)
+  first = next(chunks, None)
+  if first is None:
+    return
+  chunks = itertools.chain([first], chunks)
+  num_processes = len(os.sched_getaffinity(0))
+  if num_processes == 1:
+    for chunk in chunks:
+      yield _tokenize(chunk, tokenizer, lengths)
+    return
+  # Not forked: a process with threads, as JAX has them, cannot be.
+  with concurrent.futures.ProcessPoolExecutor(
+    num_processes,
+    multiprocessing.get_context("spawn"),
+    _be_worker,
+    (tokenizer, dict(lengths)),
+  ) as pool:
+    ahead = _CHUNKS_AHEAD * num_processes
+    done = deque(pool.submit(_work, one) for one in _take(chunks, ahead))
+    try:
+      while done:
+        columns = done.popleft().result()
+        done.extend(pool.submit(_work, one) for one in _take(chunks, 1))
+        yield columns
+    finally:
+      pool.shutdown(cancel_futures=True)
 
 
 def keys(example: TokenExample) -> list[tuple[int, int]]:
@@ -84,6 +140,59 @@ def keys(example: TokenExample) -> list[tuple[int, int]]:
     )  # fmt: skip
     for row, identifier in zip(example.texts, example.ids, strict=True)
   ]
+
+
+def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+  while chunk := list(itertools.islice(pairs, _PAIRS_PER_CHUNK)):
+    yield chunk
+
+
+def _take(chunks: Iterator[list[Pair]], count: int) -> list[list[Pair]]:
+  return list(itertools.islice(chunks, count))
+
+
+def _tokenize(
+  chunk: Sequence[Pair],
+  tokenizer: TokenRows,
+  lengths: Mapping[TowerName, int],
+) -> TokenColumns:
+  queries, queries_cut = tokenizer.encode(
+    [pair.query for pair in chunk], lengths["query"], "query"
+  )
+  passages, passages_cut = tokenizer.encode(
+    [text for pair in chunk for text in (*pair.positives, *pair.negatives)],
+    lengths["passage"],
+    "passage",
+  )
+  passage = iter(passages)
+  examples = [
+    TokenExample(
+      texts=[
+        query,
+        *itertools.islice(passage, len(pair.positives) + len(pair.negatives)),
+      ],
+      num_positives=len(pair.positives),
+      ids=_ids(pair),
+    )
+    for pair, query in zip(chunk, queries, strict=True)
+  ]
+  num_cut: dict[TowerName, int] = {
+    "query": queries_cut,
+    "passage": passages_cut,
+  }
+  return TokenChunk(examples, num_cut).columns()
+
+
+# What a process that tokenises was started with.
+_worker: list[tuple[TokenRows, Mapping[TowerName, int]]] = []
+
+
+def _be_worker(tokenizer: TokenRows, lengths: Mapping[TowerName, int]) -> None:
+  _worker[:] = [(tokenizer, lengths)]
+
+
+def _work(chunk: list[Pair]) -> TokenColumns:
+  return _tokenize(chunk, *_worker[0])
 
 
 def _hash(content: bytes) -> int:

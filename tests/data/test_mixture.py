@@ -41,7 +41,7 @@ def make_store(directory, task, size, num_negatives=0):
     )
   chunk = tokenization.TokenChunk(made, {"query": 0, "passage": 0})
   return token_store_writer.build(
-    directory, f"f{task}", [chunk], vocab_size=400, lengths=LENGTHS
+    directory, f"f{task}", [chunk.columns()], vocab_size=400, lengths=LENGTHS
   )
 
 

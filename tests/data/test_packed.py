@@ -37,7 +37,11 @@ def make_store(directory, num_examples=64, seed=0):
     )
   chunk = tokenization.TokenChunk(examples, {"query": 0, "passage": 0})
   return token_store_writer.build(
-    pathlib.Path(directory), "f", [chunk], vocab_size=400, lengths=LENGTHS
+    pathlib.Path(directory),
+    "f",
+    [chunk.columns()],
+    vocab_size=400,
+    lengths=LENGTHS,
   )
 
 

@@ -38,7 +38,11 @@ def make_store(directory, shapes, name="f"):
   examples = [example(n, *shape) for n, shape in enumerate(shapes)]
   chunk = tokenization.TokenChunk(examples, {"query": 0, "passage": 0})
   return token_store_writer.build(
-    pathlib.Path(directory), name, [chunk], vocab_size=400, lengths=LENGTHS
+    pathlib.Path(directory),
+    name,
+    [chunk.columns()],
+    vocab_size=400,
+    lengths=LENGTHS,
   )
 
 

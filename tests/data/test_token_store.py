@@ -125,11 +125,12 @@ def test_keys_are_the_same_on_every_machine():
 
 def test_many_chunks_make_the_same_store_as_one(tmp_path):
   chunks = list(tokenization.tokenize(iter(PAIRS), Letters(), LENGTHS))
-  (whole,) = chunks
   apart = [
-    tokenization.TokenChunk([example], {"query": 0, "passage": 0})
-    for example in whole.examples
+    chunk
+    for pair in PAIRS
+    for chunk in tokenization.tokenize([pair], Letters(), LENGTHS)
   ]
+  assert (len(chunks), len(apart)) == (1, 3)
   stores = [
     token_store_writer.build(
       tmp_path, name, given, vocab_size=128, lengths=LENGTHS
@@ -154,7 +155,7 @@ def test_large_vocabularies_are_kept_in_four_bytes(tmp_path):
   )
   chunk = tokenization.TokenChunk([example], {"query": 0, "passage": 0})
   store = token_store_writer.build(
-    tmp_path, "f", [chunk], vocab_size=250_112, lengths=LENGTHS
+    tmp_path, "f", [chunk.columns()], vocab_size=250_112, lengths=LENGTHS
   )
   np.testing.assert_array_equal(
     store.token_rows(np.array([1]), 3), [[250_000, 1, 0]]
@@ -229,7 +230,7 @@ def test_bad_examples_are_refused(tmp_path, row, positives, reason):
   chunk = tokenization.TokenChunk([example], {"query": 0, "passage": 0})
   with pytest.raises(ValueError, match=reason):
     token_store_writer.build(
-      tmp_path, "f", [chunk], vocab_size=128, lengths=LENGTHS
+      tmp_path, "f", [chunk.columns()], vocab_size=128, lengths=LENGTHS
     )
   assert not (tmp_path / "f").exists()
 

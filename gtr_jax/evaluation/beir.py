@@ -8,7 +8,7 @@ Other fields are ignored.  Ids may be JSON numbers; they become strings.
 """
 
 import pathlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from gtr_jax.evaluation.collection import Collection, Qrels
@@ -92,6 +92,49 @@ def read(
   )
 
 
+def judged_queries(
+  directory: str | pathlib.Path,
+  split: str = "test",
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
+) -> dict[str, str]:
+  """The queries of a split by their ids, without reading the corpus.
+
+  Arguments and errors are those of `read`.
+  """
+  root = pathlib.Path(directory)
+  queries_path = _due(root, "queries.jsonl")
+  qrels_path = _qrels_path(root, split)
+  queries: dict[str, str] = {}
+  qrels: Qrels = {}
+  take_query = _query_taker(queries)
+  take_judgement = _judgement_taker(qrels, queries, None)
+  lines.take_lines(queries_path, take_query, on_bad_line, report)
+  lines.take_lines(qrels_path, take_judgement, on_bad_line, report)
+  return {query: text for query, text in queries.items() if query in qrels}
+
+
+def passages(
+  directory: str | pathlib.Path,
+  on_bad_line: lines.OnBadLine = "error",
+  report: lines.Report | None = None,
+) -> Iterator[tuple[str, str]]:
+  """Ids and texts of a corpus, one by one; a title where there is no text.
+
+  Arguments and errors are those of `read`; ids may come again.
+  """
+  path = _due(pathlib.Path(directory), "corpus.jsonl")
+  return lines.parse_lines(path, _id_and_text, on_bad_line, report)
+
+
+def _id_and_text(number: int, line: str) -> tuple[str, str]:
+  del number
+  record = lines.parse_object(line)
+  text = fields.string(record.get("text"), "text")
+  title = fields.optional_string(record.get("title"), "title")
+  return fields.identifier(record.get("_id"), "_id"), text or title
+
+
 def _present(root: pathlib.Path, name: str) -> pathlib.Path | None:
   paths = (root / name, root / f"{name}.gz")
   return next((path for path in paths if path.exists()), None)
@@ -144,7 +187,7 @@ def _query_taker(queries: dict[str, str]) -> Callable[[int, str], None]:
 
 
 def _judgement_taker(
-  qrels: Qrels, queries: Container[str], passages: Container[str]
+  qrels: Qrels, queries: Container[str], passages: Container[str] | None
 ) -> Callable[[int, str], None]:
   def take(number: int, line: str) -> None:
     cells = line.split("\t")
@@ -161,7 +204,7 @@ def _judgement_taker(
       (query, queries, "queries.jsonl"),
       (passage, passages, "corpus.jsonl"),
     ):
-      if identifier not in known:
+      if known is not None and identifier not in known:
         raise ValueError(
           f"{identifier!r} is not in {file}: repair the files, or leave such"
           " judgements out with --on_bad_line=skip"

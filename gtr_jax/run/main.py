@@ -15,6 +15,7 @@ PROGRAMS = {
   "encode": ("encode", "texts to an embedding store"),
   "search": ("search", "exact search in an embedding store"),
   "evaluate": ("evaluate", "nDCG, recall and MRR on a BEIR folder"),
+  "doctor": ("doctor", "looks at training data before it costs money"),
   "mine": ("mine", "hard negatives for the next stage"),
   "import": ("import_", "another library's weights to a model directory"),
   "pairs": ("pairs", "labelled data, such as MS MARCO, to pairs"),

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def bar(
-  description: str, total: int, unit: str = "text"
+  description: str, total: int | None, unit: str = "text"
 ) -> Iterator[Callable[[int], None]]:
-  """A function that is told how much more is done; quiet off a terminal."""
+  """A function that is told how much more is done; quiet off a terminal.
+
+  Args:
+    total: None where nobody knows.
+  """
   import tqdm
 
   with tqdm.tqdm(

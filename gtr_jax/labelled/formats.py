@@ -12,6 +12,12 @@ from gtr_jax.labelled.settings import Settings
 FORMATS = {
   "msmarco": "msmarco",
   "rocketqa": "rocketqa",
+  "beir": "beir",
+  "tevatron": "tevatron",
+  "sentence-transformers": "sentence_transformers",
+  "nq": "dpr",
+  "ir_datasets": "ir_catalogue",
+  "tfds": "tfds_catalogue",
 }
 
 

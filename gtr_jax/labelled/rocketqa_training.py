@@ -12,11 +12,11 @@ Source: data_process/ and model/src/reader/ of research/RocketQA_NAACL2021
 
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gtr_jax.files import lines
-from gtr_jax.labelled import stores, tables
+from gtr_jax.labelled import scattered, stores, tables, text_store_writer
 from gtr_jax.labelled.ledger import Ledger
 from gtr_jax.labelled.question import Passage, Question
 from gtr_jax.labelled.settings import Settings
@@ -54,12 +54,26 @@ def questions(
   Args:
     ids: of queries by their texts, where they are known.
   """
-  groups = _groups(path, settings, ledger)
-  for batch in stores.batches(groups, _BATCH):
+  read = _read_training(path, ledger)
+  first = next(read, None)
+  if first is None:
+    raise lines.BadLineError(f"{path}:1: no line in the file, one was due")
+  if not (first.positive and first.negative):
+    # Begun anew: what is bad in it is said when the store is made.
+    return _scattered(path, ids, settings, ledger)
+  return _triples(itertools.chain([first], read), ids, settings, ledger)
+
+
+def _triples(
+  every: Iterable[_Line],
+  ids: TextStore | None,
+  settings: Settings,
+  ledger: Ledger,
+) -> Iterator[Question]:
+  for batch in stores.batches(_groups(every), _BATCH):
     texts = [group[0].query for group in batch]
-    found = ids.find(texts) if ids else [None] * len(texts)
-    for text, group, known in zip(texts, batch, found, strict=True):
-      identifier = known.text if known else None
+    known = _ids(texts, ids)
+    for text, group, identifier in zip(texts, batch, known, strict=True):
       if ids and identifier is None:
         ledger.counts["queries_without_id"] += 1
       if not settings.keeps(text if identifier is None else identifier):
@@ -80,61 +94,45 @@ def _bare(passage: Passage | None) -> Passage | None:
   return passage and passage._replace(place="")
 
 
-def _groups(
-  path: pathlib.Path, settings: Settings, ledger: Ledger
-) -> Iterator[list[_Line]]:
-  """The lines of a query; those of triples stand together."""
-  read = _read_training(path, ledger)
-  first = next(read, None)
-  if first is None:
-    raise lines.BadLineError(f"{path}:1: no line in the file, one was due")
-  every: Iterable[_Line] = itertools.chain([first], read)
-  if first.positive and first.negative:
-    for _, group in itertools.groupby(every, lambda line: line.query):
-      yield list(group)
-    return
-  yield from _scattered(path, settings, ledger)
+def _groups(lines_of_file: Iterable[_Line]) -> Iterator[list[_Line]]:
+  """Neighbouring lines of one query."""
+  for _, group in itertools.groupby(lines_of_file, lambda line: line.query):
+    yield list(group)
 
 
 def _scattered(
-  path: pathlib.Path, settings: Settings, ledger: Ledger
-) -> Iterator[list[_Line]]:
-  """The lines of each query, wherever they stand."""
+  path: pathlib.Path,
+  ids: TextStore | None,
+  settings: Settings,
+  ledger: Ledger,
+) -> Iterator[Question]:
+  """The questions of lines with labels, wherever they stand."""
 
-  def read(
-    path: pathlib.Path, ledger: Ledger
-  ) -> Iterator[tuple[int, stores.Row]]:
-    for line in _read_training(path, ledger):
-      label, passage = (
-        ("+", line.positive) if line.positive else ("-", line.negative)
-      )
-      if passage is not None:
-        number = int(line.place.rpartition(":")[2])
-        yield number, (line.query, passage.title, label + (passage.text or ""))
+  def read(store_ledger: Ledger) -> Iterator[scattered.Labelled]:
+    for batch in stores.batches(_read_training(path, store_ledger), 4096):
+      known = _ids([line.query for line in batch], ids)
+      for line, identifier in zip(batch, known, strict=True):
+        passage = line.positive or line.negative
+        if passage is not None:
+          yield scattered.Labelled(
+            line.query,
+            identifier,
+            passage,
+            line.positive is not None,
+            int(line.place.rpartition(":")[2]),
+          )
 
-  # The file was begun already: what it lacks is said by the store.
-  store = stores.of_files(
-    [path], read, {"reader": "labels"}, settings, ledger, ids_repeat=True
-  )
-  for row in range(len(store)):
-    entry = store.entry(row)
-    (rows,) = store.all_rows([entry.id])
-    if rows[0] != row:
-      continue
-    group = []
-    for entry in map(store.entry, rows):
-      place = store.place(entry)
-      passage = Passage(None, entry.text[1:], entry.title, place=place)
-      is_positive = entry.text[0] == "+"
-      group.append(
-        _Line(
-          entry.id,
-          passage if is_positive else None,
-          None if is_positive else passage,
-          place,
-        )
-      )
-    yield group
+  facts = {
+    "file": text_store_writer.file_facts(path),
+    "ids": ids.directory.name if ids else None,
+  }
+  return scattered.questions(str(path), facts, read, settings, ledger)
+
+
+def _ids(queries: Sequence[str], ids: TextStore | None) -> list[str | None]:
+  if ids is None:
+    return [None] * len(queries)
+  return [known.text if known else None for known in ids.find(queries)]
 
 
 def _read_training(path: pathlib.Path, ledger: Ledger) -> Iterator[_Line]:

@@ -84,8 +84,13 @@ def judgements(
   passages: TextStore,
   settings: Settings,
   ledger: Ledger,
+  *,
+  of_files: bool = True,
 ) -> TextStore:
   """A relation from queries to passages; the title of an entry is the score.
+
+  Args:
+    of_files: the paths are files, rather than names of something fixed.
 
   Raises:
     lines.BadLineError: a query or a passage that is in no file, unless such
@@ -120,7 +125,10 @@ def judgements(
   source = text_store_writer.Source(
     [str(path) for path in paths],
     {
-      "judgements": [text_store_writer.file_facts(path) for path in paths],
+      "judgements": [
+        text_store_writer.file_facts(path) if of_files else str(path)
+        for path in paths
+      ],
       "queries": queries.directory.name,
       "passages": passages.directory.name,
     },

@@ -86,6 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="comma-separated searches whose hard negatives are taken; none: all",
   )
   parser.add_argument(
+    "--fields",
+    default="",
+    metavar="NAMES",
+    help="of tfds, which feature is what:"
+    " query=question,positive=answer,query_id=id; also positive_id, negative,"
+    " title, score",
+  )
+  parser.add_argument(
     "--cache",
     metavar="DIR",
     help="folder of the text stores, which are made once; none:"
@@ -152,7 +160,20 @@ def _settings(args: argparse.Namespace) -> "Settings":
     fraction=args.fraction,
     seed=args.seed,
     systems=tuple(filter(None, args.systems.split(","))),
+    fields=_fields(args.fields),
   )
+
+
+def _fields(names: str) -> dict[str, str]:
+  found = {}
+  for part in filter(None, names.split(",")):
+    what, is_told, feature = part.partition("=")
+    if not (what and is_told and feature):
+      raise ValueError(
+        f"--fields holds {part!r}: give NAME=FEATURE with commas between"
+      )
+    found[what] = feature
+  return found
 
 
 def _check(args: argparse.Namespace) -> None:

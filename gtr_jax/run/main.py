@@ -11,6 +11,7 @@ from gtr_jax.run import cli
 # Program: its module under gtr_jax.run, what it does.
 PROGRAMS = {
   "demo": ("demo", "the main job on the embedded data, in minutes"),
+  "community": ("community", "dumps of questions and answers to pairs"),
   "train": ("train", "train one stage from gin files; resumes by itself"),
   "encode": ("encode", "texts to an embedding store"),
   "search": ("search", "exact search in an embedding store"),

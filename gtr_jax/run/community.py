@@ -1,0 +1,209 @@
+"""`gtr community`: dumps of questions and answers to pairs for stage 1."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gtr_jax.run import arguments, cli
+
+
+def optional_int(text: str) -> int | None:
+  return None if text == "none" else int(text)
+
+
+def _languages(text: str) -> tuple[str, ...]:
+  return tuple(code.strip() for code in text.split(",") if code.strip())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--format",
+    required=True,
+    choices=("stackexchange",),
+    help="what the input is: Posts.xml (also .gz, .bz2, .xz, .zst or in a .7z)",
+  )
+  parser.add_argument(
+    "--input",
+    required=True,
+    nargs="+",
+    metavar="PATH",
+    help="files, or folders that are searched for them",
+  )
+  parser.add_argument(
+    "--output",
+    required=True,
+    metavar="DIR",
+    help="new or empty folder: SITE-00000-of-00004.jsonl.gz and"
+    " statistics.json",
+  )
+  parser.add_argument(
+    "--site", help="name for shards and ids; none: of the file or its folder"
+  )
+  parser.add_argument("--shards", type=int, default=1, help="files a site")
+  parser.add_argument(
+    "--workers",
+    type=int,
+    default=len(os.sched_getaffinity(0)),
+    help="processes; the result does not depend on it",
+  )
+  parser.add_argument(
+    "--temporary",
+    metavar="DIR",
+    help="where questions meet their answers, about as large as the dump"
+    " without compression; none: in --output",
+  )
+  _add_choice(parser)
+  _add_filters(parser)
+  arguments.add_on_bad_line(parser, "the input")
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--num_answers",
+    type=int,
+    default=1,
+    help="at most so many a question: the accepted one, then by score",
+  )
+  parser.add_argument(
+    "--only_accepted", action="store_true", help="no other than the accepted"
+  )
+  for kind in ("question", "answer"):
+    parser.add_argument(
+      f"--min_{kind}_score",
+      type=optional_int,
+      default=0,
+      metavar="VOTES",
+      help=f"least score of a {kind}, or none",
+    )
+  parser.add_argument(
+    "--closed", action="store_true", help="take closed questions too"
+  )
+  parser.add_argument(
+    "--body", action="store_true", help="the query is title and body"
+  )
+  parser.add_argument(
+    "--drop_code", action="store_true", help="leave blocks of code out of texts"
+  )
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+  limits = {"query": (10, 2_000), "answer": (30, 30_000)}
+  for text, (least, most) in limits.items():
+    for name, default in (("min", least), ("max", most)):
+      parser.add_argument(
+        f"--{name}_{text}_characters",
+        type=optional_int,
+        default=default,
+        help=f"{name}imum length of the {text}, or none",
+      )
+      parser.add_argument(
+        f"--{name}_{text}_words",
+        type=optional_int,
+        help="the same in words, for languages that put spaces between them",
+      )
+  parser.add_argument(
+    "--languages",
+    type=_languages,
+    default=(),
+    metavar="CODES",
+    help="ISO codes with commas between: en,de; none: all.  What nobody can"
+    " tell stays",
+  )
+  parser.add_argument(
+    "--max_code_share",
+    type=float,
+    default=1.0,
+    help="most of an answer that may be blocks of code",
+  )
+  parser.add_argument(
+    "--near_duplicates",
+    type=float,
+    default=0.8,
+    metavar="SIMILARITY",
+    help="leave out pairs at least so similar to an earlier one of the site"
+    " (0.5 to 1); 0 keeps all",
+  )
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+  import pathlib
+
+  from gtr_jax.community import dumps, output
+
+  _check(args)
+  sources = dumps.find(args.format, args.input, args.site)
+  folder = output.prepare(pathlib.Path(args.output))
+  tallies = {}
+  for site, files in sources.items():
+    tally = tallies[site] = output.Tally()
+    pairs = dumps.pairs(site, files, _options(args, site, folder), tally)
+    output.write(folder, site, pairs, args.shards, tally)
+  if not any(tally["pairs.out"] for tally in tallies.values()):
+    lines = " ".join(" ".join(output.table(tallies)).split())
+    raise ValueError(f"no pair came out of {args.input[0]}: {lines}")
+  result = output.write_statistics(folder, tallies)
+  for line in output.table(tallies):
+    print(line)
+  return result
+
+
+def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
+  from gtr_jax.community import choosing, dumps, filters
+
+  lengths = {
+    text: filters.Lengths(
+      *(
+        getattr(args, f"{name}_{text}_{unit}")
+        for unit in ("characters", "words")
+        for name in ("min", "max")
+      )
+    )
+    for text in ("query", "answer")
+  }
+  rules = choosing.Rules(
+    site=site,
+    to_text=dumps.to_text(args.format, not args.drop_code),
+    filters=filters.Filters(
+      lengths["query"], lengths["answer"], args.languages, args.max_code_share
+    ),
+    num_answers=args.num_answers,
+    only_accepted=args.only_accepted,
+    min_question_score=args.min_question_score,
+    min_answer_score=args.min_answer_score,
+    closed=args.closed,
+    body=args.body,
+  )
+  return dumps.Options(
+    format=args.format,
+    rules=rules,
+    near_duplicates=args.near_duplicates,
+    temporary=args.temporary or folder,
+    num_workers=args.workers,
+    on_bad_line=args.on_bad_line,
+  )
+
+
+def _check(args: argparse.Namespace) -> None:
+  for name in ("shards", "workers", "num_answers"):
+    if getattr(args, name) < 1:
+      raise ValueError(f"--{name} is {getattr(args, name)}: give 1 or more")
+  if args.near_duplicates and not 0.5 <= args.near_duplicates <= 1:
+    raise ValueError(
+      f"--near_duplicates is {args.near_duplicates}: give 0.5 to 1, or 0"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return cli.run_program(
+    "community",
+    "Makes pairs for stage 1 from dumps of questions and answers.",
+    add_arguments,
+    run,
+    argv,
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

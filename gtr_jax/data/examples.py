@@ -56,7 +56,7 @@ class Opening:
     vocab_size: of a tokenizer that is trained.
     directory: where stores and trained vocabularies are kept and found again.
     query_prompt, passage_prompt: of a tokenizer that is trained.
-    named: tasks by their names, besides those that `task_names` knows.
+    names: of tasks and mixtures, besides those that `task_names` knows.
     on_bad_line: "skip" leaves bad lines out and reports them.
     report: takes what was left out, a line a file.  It is repeated when a
       store is found again.
@@ -68,7 +68,7 @@ class Opening:
   directory: pathlib.Path
   query_prompt: str = ""
   passage_prompt: str = ""
-  named: task_names.NamedTasks = field(default_factory=dict)
+  names: task_names.Names = task_names.NONE
   on_bad_line: lines.OnBadLine = "error"
   report: lines.Report = lines.to_standard_error
   progress: Progress | None = None
@@ -95,10 +95,10 @@ def open_tasks(
   mixing = mixing or Mixing()
   lines.check_mode(opening.on_bad_line)
   towers = tower_lengths(opening.lengths)
-  rates = _rates(tasks, opening.named)
+  rates = _rates(tasks, opening.names)
   _check_mixing(mixing, rates)
   texts = {
-    task: task_names.open_task(task, opening.on_bad_line, opening.named)
+    task: task_names.open_task(task, opening.on_bad_line, opening.names)
     for task in rates
   }
   tokenizer = _tokenizer(texts, tokenizer, opening)
@@ -121,11 +121,12 @@ def open_tasks(
 
 
 def bring_vocabulary(
-  tasks: Tasks, named: task_names.NamedTasks = task_names.NONE
+  tasks: Tasks, names: task_names.Names = task_names.NONE
 ) -> bool:
   """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
-  names = [tasks] if isinstance(tasks, str) else list(tasks)
-  return not all(task_names.is_text(name, named) for name in names)
+  return not all(
+    task_names.is_text(task, names) for task in _rates(tasks, names)
+  )
 
 
 def tower_lengths(lengths: Mapping[str, int]) -> dict[TowerName, int]:
@@ -155,9 +156,7 @@ class _TokenSource:
   chunks: Callable[[lines.Report], Iterator[tokenization.TokenColumns]]
 
 
-def _rates(
-  tasks: Tasks, named: task_names.NamedTasks
-) -> Mapping[str, float | None]:
+def _rates(tasks: Tasks, names: task_names.Names) -> Mapping[str, float | None]:
   """The tasks that are asked for, each with its rate; None is by size."""
   if not isinstance(tasks, str):
     if not tasks:
@@ -170,9 +169,7 @@ def _rates(
         " give rates"
       )
     return dict.fromkeys(tasks)
-  if task_names.is_text(tasks, named):
-    return {tasks: None}
-  return task_names.seqio_rates(tasks) or {tasks: None}
+  return task_names.rates(tasks, names)
 
 
 def _rate(rate: float | None, size: int, mixing: Mixing) -> float:

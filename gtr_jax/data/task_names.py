@@ -12,9 +12,8 @@ import pathlib
 import platform
 import sys
 import sysconfig
-import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gtr_jax.data import python_docs, sources
@@ -43,8 +42,22 @@ class TextSource:
 
 # Opens a task that has a name; it is called when the task is asked for.
 OpenTask = Callable[[lines.OnBadLine], TextSource]
-NamedTasks = Mapping[str, OpenTask]
-NONE: NamedTasks = types.MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Names:
+  """Names that others give, besides those that are known here.
+
+  Attributes:
+    tasks: how to open each.
+    mixtures: of each, tasks with their rates.
+  """
+
+  tasks: Mapping[str, OpenTask] = field(default_factory=dict)
+  mixtures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+NONE = Names()
 
 BUILT_IN: dict[str, Callable[[], Iterator[Pair]]] = {
   "python_docs_stage1": python_docs.stage1_pairs,
@@ -53,20 +66,20 @@ BUILT_IN: dict[str, Callable[[], Iterator[Pair]]] = {
 
 
 def open_task(
-  task: str, on_bad_line: lines.OnBadLine = "error", named: NamedTasks = NONE
+  task: str, on_bad_line: lines.OnBadLine = "error", names: Names = NONE
 ) -> TextSource | None:
   """Where the pairs of a task are; None if it is a task of SeqIO's.
 
   Args:
     task: `python_docs_stage1`, `python_docs_stage2`, the path of a JSONL file
-      (or a pattern, or several with commas between), a name in `named`, or that
+      (or a pattern, or several with commas between), a task of `names`, or that
       of a SeqIO task or mixture which an imported module has registered.
 
   Raises:
     ValueError: no such task, or no such file.
   """
-  if task in named:
-    return named[task](on_bad_line)
+  if task in names.tasks:
+    return names.tasks[task](on_bad_line)
   if task in BUILT_IN:
     # Small, slow to make, and read twice where a vocabulary is trained.
     kept = functools.cache(lambda: list(BUILT_IN[task]()))
@@ -82,7 +95,8 @@ def open_task(
   registered = _seqio_names()
   if task in registered:
     return None
-  near = difflib.get_close_matches(task, [*BUILT_IN, *named, *registered], n=3)
+  known = [*BUILT_IN, *names.tasks, *names.mixtures, *registered]
+  near = difflib.get_close_matches(task, known, n=3)
   raise ValueError(
     f"there is no task {task!r}, the nearest are"
     f" {', '.join(map(repr, near or BUILT_IN))}: give a task that an imported"
@@ -90,18 +104,20 @@ def open_task(
   )
 
 
-def is_text(task: str, named: NamedTasks = NONE) -> bool:
+def is_text(task: str, names: Names = NONE) -> bool:
   """Whether a task has texts; SeqIO's tasks have token ids."""
-  return task in named or task in BUILT_IN or _is_path(task)
+  return task in names.tasks or task in BUILT_IN or _is_path(task)
 
 
-def seqio_rates(mixture: str) -> dict[str, float]:
-  """Tasks and rates of a registered SeqIO mixture; none if it is none."""
-  if mixture not in _seqio_names():
-    return {}
+def rates(name: str, names: Names = NONE) -> Mapping[str, float | None]:
+  """Tasks and rates of what may be a mixture; a task alone has no rate."""
+  if name in names.mixtures:
+    return names.mixtures[name]
+  if is_text(name, names) or name not in _seqio_names():
+    return {name: None}
   from gtr_jax.data import tasks_reader
 
-  return tasks_reader.rates(mixture)
+  return tasks_reader.rates(name) or {name: None}
 
 
 def _is_path(task: str) -> bool:

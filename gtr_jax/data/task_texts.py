@@ -31,7 +31,7 @@ def placed_pairs(
   on_bad_line: lines.OnBadLine = "error",
   report: lines.Report | None = None,
   refused: sources.Refused = sources.unheard,
-  named: task_names.NamedTasks = task_names.NONE,
+  names: task_names.Names = task_names.NONE,
 ) -> PlacedPairs:
   """The pairs of anything that `task_names` knows, to be looked at.
 
@@ -39,14 +39,14 @@ def placed_pairs(
 
   Args:
     report, refused: as `sources.read_placed` takes them.
-    named: as `task_names.open_task` takes it.
+    names: as `task_names.open_task` takes it.
 
   Raises:
     ValueError: no such task, or bad data.
   """
   lines.check_mode(on_bad_line)
   say = report or lines.to_standard_error
-  source = task_names.open_task(task, on_bad_line, named)
+  source = task_names.open_task(task, on_bad_line, names)
   if source is not None:
     return PlacedPairs(None, lambda: source.placed(say, refused))
   from gtr_jax.data import tasks_reader

@@ -6,7 +6,13 @@ A user's module may register any other task or mixture with the features that
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+  Callable,
+  Iterable,
+  Iterator,
+  Mapping,
+  Sequence,
+)
 from typing import Any
 
 import seqio
@@ -49,6 +55,11 @@ def python_docs_tasks(
   )
 
 
+def mixture(name: str, rates: Mapping[str, float]) -> seqio.Mixture:
+  """Registers a mixture of registered tasks."""
+  return seqio.MixtureRegistry.add(name, list(rates.items()))
+
+
 def pairs_task(
   name: str,
   make_pairs: Callable[[], Iterable[Pair]],
@@ -75,6 +86,8 @@ def pairs_task(
     source=source,
     preprocessors=[
       preprocessors.to_features,
+      # Texts are kept, so that a cache serves any prompts and lengths.
+      seqio.CacheDatasetPlaceholder(),
       functools.partial(
         preprocessors.add_prompts,
         query_prompt=query_prompt,

@@ -1,5 +1,6 @@
 """What is the same for all formats of labelled data."""
 
+import os
 import pathlib
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,6 +9,12 @@ from gtr_jax.data import negative_rules
 from gtr_jax.labelled import question
 
 Titles = Literal["join", "drop", "require"]
+
+
+def default_cache() -> pathlib.Path:
+  """Where text stores are kept unless somebody says otherwise."""
+  home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+  return pathlib.Path(home).expanduser() / "gtr_jax"
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def check_vocabulary(path: str, data: training_data.TrainingData) -> None:
   known = (
     data.vocabulary is not None
     or inherited_vocabulary(path) is not None
-    or examples.bring_vocabulary(data.task)
+    or examples.bring_vocabulary(data.task, data.names())
   )
   if not known and (pathlib.Path(path).is_dir() or "://" in path):
     raise ValueError(

@@ -1,7 +1,6 @@
 """`gtr pairs`: labelled data of many forms → pairs with negatives."""
 
 import argparse
-import os
 import pathlib
 import sys
 import time
@@ -143,8 +142,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
   from gtr_jax.labelled import settings
 
   _check(args)
-  home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  cache = args.cache or os.path.join(home, "gtr_jax")
+  cache = pathlib.Path(args.cache or settings.default_cache())
   rules = negative_rules.Rules(
     args.num_negatives,
     args.max_score,
@@ -153,7 +151,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     args.seed if args.sample_negatives else None,
   )
   return settings.Settings(
-    cache=pathlib.Path(cache).expanduser(),
+    cache=cache.expanduser(),
     split=args.split,
     titles=args.titles,
     rules=rules,

@@ -4,10 +4,11 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-from gtr_jax.data import examples, packed, pipeline
+from gtr_jax.data import examples, packed, pipeline, task_names
 from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.files import lines
 from gtr_jax.run import model_directory
+from gtr_jax.tasks import catalogue
 from gtr_jax.types import TowerName
 
 TrainingBatches = pipeline.PairBatches | packed.PackedBatches
@@ -36,6 +37,8 @@ class TrainingData:
     mixture_temperature: T of rates by size, n^(1/T).
     mixture_maximum: most pairs that a task counts as; None: no limit.
     task_prompts: of tasks with prompts of their own: {name: (query, passage)}.
+    data_dir: folder of the tasks that have names; None takes the environment's
+      GTR_DATA_DIR.
     examples_dir: where tokenised examples are kept, for several models perhaps;
       None takes the model directory.
   """
@@ -57,6 +60,7 @@ class TrainingData:
   task_prompts: Mapping[str, examples.Prompts] = dataclasses.field(
     default_factory=dict
   )
+  data_dir: str | None = None
   examples_dir: str | None = None
 
   def open(
@@ -94,6 +98,7 @@ class TrainingData:
         directory=pathlib.Path(kept),
         query_prompt=self.query_prompt,
         passage_prompt=self.passage_prompt,
+        names=self.names(),
         on_bad_line=self.on_bad_line,
         report=say,
       ),
@@ -123,6 +128,10 @@ class TrainingData:
     return packed.PackedBatches(
       batches, num_devices, self.packed_lengths, report=say
     ), tokenizer
+
+  def names(self) -> task_names.Names:
+    """Tasks and mixtures by their names."""
+    return catalogue.names(self.data_dir)
 
   def _tokenizer(
     self, directory: pathlib.Path, inherited: pathlib.Path | None

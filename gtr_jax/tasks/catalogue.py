@@ -31,13 +31,15 @@ class Task:
     about: what it is, for people.
     files: patterns below the data folder, each of which must match.
     optional: patterns of files that are taken if they are there.
+    dataset: name in the catalogue of another library, instead of files.
     format: one of `labelled.formats`; None: JSONL of pairs.
     fraction: share of the queries.
   """
 
   about: str
-  files: tuple[str, ...]
+  files: tuple[str, ...] = ()
   optional: tuple[str, ...] = ()
+  dataset: str | None = None
   format: str | None = None
   fraction: float = 1.0
 
@@ -49,9 +51,21 @@ def _msmarco(*files: str) -> tuple[str, ...]:
 
 _ROCKETQA: dict[str, Any] = {
   "files": ("rocketqa/**/marco_de1_denoise.tsv*",),
-  "optional": ("rocketqa/**/train.query.txt*",),
+  "optional": ("rocketqa/**/marco/**/train.query.txt*",),
   "format": "rocketqa",
 }
+# The data sets of BEIR that have queries for training.
+_BEIR = ("fever", "fiqa", "hotpotqa", "msmarco", "nfcorpus", "nq", "scifact")
+
+
+def _beir(name: str) -> Task:
+  files = ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv")
+  return Task(
+    f"BEIR's folder {name}, its judgements for training",
+    tuple(f"beir/{name}/{file}*" for file in files),
+    format="beir",
+  )
+
 
 TASKS: Mapping[str, Task] = {
   "community_qa": Task(
@@ -84,9 +98,44 @@ TASKS: Mapping[str, Task] = {
     **_ROCKETQA,
     fraction=0.1,
   ),
+  "nq_rocketqa": Task(
+    "Natural Questions with RocketQA's negatives",
+    ("rocketqa/**/nq_de1_denoise.tsv*",),
+    ("rocketqa/**/nq/**/train.query.txt*",),
+    format="rocketqa",
+  ),
+  "nq_dpr": Task(
+    "Natural Questions with DPR's hard negatives",
+    ("dpr/biencoder-nq-train.json*",),
+    format="nq",
+  ),
+  "msmarco_tevatron": Task(
+    "MS MARCO as Tevatron publishes it, with titles",
+    ("tevatron/msmarco-passage/train*.jsonl*",),
+    format="tevatron",
+  ),
+  "nq_tevatron": Task(
+    "Natural Questions as Tevatron publishes them",
+    ("tevatron/wikipedia-nq/train*.jsonl*",),
+    format="tevatron",
+  ),
+  **{f"beir_{name}": _beir(name) for name in _BEIR},
+  "beir_msmarco_retrieval": Task(
+    "T5X Retrieval's task: beir/msmarco of TensorFlow Datasets",
+    dataset="beir/msmarco",
+    format="tfds",
+  ),
+  "ir_msmarco_passage": Task(
+    "msmarco-passage/train of ir_datasets",
+    dataset="msmarco-passage/train",
+    format="ir_datasets",
+  ),
 }
 
-MIXTURES: Mapping[str, Mapping[str, float]] = {}
+MIXTURES: Mapping[str, Mapping[str, float]] = {
+  # About as many queries as the two have.
+  "msmarco_and_nq": {"msmarco_rocketqa": 9, "nq_rocketqa": 1},
+}
 
 
 def data_folder(data_dir: str | None) -> pathlib.Path | None:
@@ -115,9 +164,10 @@ def open_task(
     ValueError: no folder, or the files are not in it.
   """
   task = TASKS[name]
-  files = _files(name, task, folder)
+  files = _files(name, task, folder) if task.dataset is None else []
   facts = {
     "task": name,
+    "dataset": task.dataset,
     "files": [*map(task_names.file_facts, files)],
     "fraction": task.fraction,
     "bad": on_bad_line,
@@ -142,7 +192,8 @@ def _labelled(
     cache=settings.default_cache(), rules=_NEGATIVES, fraction=task.fraction
   )
   book = ledger.Ledger(on_bad_line, report)
-  for labelled in formats.read(task.format, files, chosen, book):
+  inputs = files if task.dataset is None else [task.dataset]
+  for labelled in formats.read(task.format, inputs, chosen, book):
     yield labelled.pair
 
 

@@ -37,10 +37,10 @@ def test_every_run_of_places_holds_nearly_each_share():
   rates = [0.5, 0.3, 0.15, 0.0499, 0.0001]
   made = schedule.Schedule(rates)
   tasks, _ = made.at(np.arange(200_000))
-  for task, rate in enumerate(rates):
+  for task, share in enumerate(made.counts / schedule.PERIOD):
     seen = np.cumsum(tasks == task)
-    due = rate * np.arange(1, len(tasks) + 1)
-    assert np.abs(seen - due).max() <= 1
+    due = share * np.arange(1, len(tasks) + 1)
+    assert np.abs(seen - due).max() <= (1 + share * len(rates)) / 2
 
 
 def test_shares_are_as_near_as_a_period_allows():

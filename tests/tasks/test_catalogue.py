@@ -94,7 +94,9 @@ def test_the_folder_may_come_from_the_environment(folder, monkeypatch):
   assert len(pairs("msmarco", "")) == 2
 
 
-@pytest.mark.parametrize("name", catalogue.TASKS)
+@pytest.mark.parametrize(
+  "name", [name for name, task in catalogue.TASKS.items() if task.files]
+)
 def test_missing_files_are_named(name, folder):
   with pytest.raises(ValueError, match=f"task '{name}': nothing matches"):
     pairs(name, folder)
@@ -113,6 +115,26 @@ def test_changed_files_are_other_data(folder):
   assert facts("msmarco") == before
   os.utime(folder / "msmarco/collection.tsv", ns=(1, 1))
   assert facts("msmarco") != before
+
+
+def test_a_folder_of_beir(folder, shared_data):
+  (folder / "beir").mkdir(parents=True)
+  (folder / "beir/scifact").symlink_to(shared_data / "beir/scifact")
+  found = pairs("beir_scifact", folder)
+  assert len(found) == 809
+  assert all(pair.positive_ids for pair in found)
+
+
+def test_the_documentation_has_every_name():
+  page = pathlib.Path(__file__).parents[2] / "docs/data.md"
+  text = page.read_text()
+  names = [*catalogue.TASKS, *catalogue.MIXTURES]
+  assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_mixtures_are_of_tasks():
+  for rates in catalogue.MIXTURES.values():
+    assert set(rates) <= set(catalogue.TASKS)
 
 
 def test_names_are_tasks_in_a_mixture(folder):

@@ -29,6 +29,7 @@ Placed = Iterator[tuple[str, int, Pair]]
 Progress = Callable[[int], None]
 
 _PAIRS_AT_ONCE = 2048
+_BATCH_SIZES = (128, 512, 2048, 8192, 32_768)
 _LANGUAGE_SAMPLE = 5000  # Pairs.
 
 
@@ -109,6 +110,7 @@ class Examination:
     lengths: by tower.
     again: repeated "pairs", "queries" and "passages" (positives).
     nearly: nearly repeated "queries" and "passages"; empty if not sought.
+    expectation: of false negatives in a batch; `other_sizes` of other batches.
     positive_rows: [P], the pair of each positive.
     languages: texts of the sample by language, by tower; None if not sought.
     sample: pairs drawn at random, with their numbers.
@@ -126,6 +128,7 @@ class Examination:
   contradictions: relations.Contradictions
   id_conflicts: relations.IdConflicts
   expectation: false_negatives.Expectation
+  other_sizes: Sequence[false_negatives.Expectation]
   worst_query_pairs: list[tuple[int, float]]
   languages: Mapping[TowerName, Counter[str]] | None
   shared: Sequence[Shared]
@@ -192,9 +195,8 @@ def _examination(
   }
   rows = texts.truth.examples
   together = np.stack([keys["queries"][rows], keys["passages"]], axis=1)
-  expectation = false_negatives.expected(
-    texts.truth, texts.masks, settings.batch_size
-  )
+  counted = false_negatives.count(texts.truth, texts.masks)
+  expectation = false_negatives.expected(counted, settings.batch_size)
   return Examination(
     num_pairs=tally.num_pairs,
     num_positives=len(rows),
@@ -215,6 +217,11 @@ def _examination(
     contradictions=relations.contradictions(texts),
     id_conflicts=relations.id_conflicts(tally, texts),
     expectation=expectation,
+    other_sizes=[
+      false_negatives.expected(counted, size)
+      for size in _BATCH_SIZES
+      if size <= tally.num_pairs
+    ],
     worst_query_pairs=[
       (int(np.argmax(texts.truth.queries == query)), others)
       for query, others in expectation.worst_queries

@@ -38,6 +38,24 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Count:
+  """What belongs together in the whole data.
+
+  Attributes:
+    num_examples: N.
+    num_masked: ordered pairs of examples that the loss's keys tell of.
+    num_same: [Q], examples of each query.
+    others: [Q], for an example of each query, the other examples whose passage
+      belongs to it.
+  """
+
+  num_examples: int
+  num_masked: float
+  num_same: np.ndarray
+  others: np.ndarray
+
+
+@dataclass(frozen=True)
 class Expectation:
   """Of one batch.
 
@@ -80,31 +98,43 @@ def classes(*keys: np.ndarray) -> np.ndarray:
   return np.unique(labels[:num_rows], return_inverse=True)[1]
 
 
-def expected(
-  truth: Relation, masks: Relation, batch_size: int, num_worst: int = 5
-) -> Expectation:
-  """The false negatives of a batch.
+def count(truth: Relation, masks: Relation) -> Count:
+  """Counts what does not depend on the batch.
 
   Args:
     truth: of what belongs together.
     masks: of what the loss can tell by its keys, a part of `truth`: it knows
       the positives of the example at hand, and the queries in the batch.
+  """
+  return Count(
+    len(truth.queries),
+    _num_masked(masks),
+    np.bincount(truth.queries),
+    _belonging(truth),
+  )
+
+
+def expected(
+  counted: Count, batch_size: int, num_worst: int = 5
+) -> Expectation:
+  """The false negatives of a batch.
+
+  Args:
     batch_size: with more than the data has, all pairs are one batch.
 
   The number of cells is exact; where queries have several positives, the share
   of queries interpolates between whole numbers of cells.
   """
-  num_pairs = len(truth.queries)
+  num_pairs, others = counted.num_examples, counted.others
   batch_size = min(batch_size, num_pairs)
   chosen = batch_size * (batch_size - 1)
   scale = chosen / max(num_pairs * (num_pairs - 1), 1)
-  others = _belonging(truth)
-  num_same = np.bincount(truth.queries)
+  num_same = counted.num_same
   worst = np.argsort(-others, kind="stable")[:num_worst]
   return Expectation(
     batch_size=batch_size,
     cells=scale * float((num_same * others).sum()),
-    masked_cells=scale * _num_masked(masks),
+    masked_cells=scale * counted.num_masked,
     query_rate=float(
       (num_same * _at_least_one(others, num_pairs, batch_size)).sum()
       / max(num_pairs, 1)

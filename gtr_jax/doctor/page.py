@@ -48,6 +48,8 @@ def _page(report: Report) -> Iterator[str]:
   yield from _verdict(report)
   yield "<h2>Lengths</h2>\n" + plots.lengths(report.examination.lengths)
   yield "<h2>Repetition</h2>\n" + plots.repetition(report.examination)
+  yield "<h2>False negatives by batch size</h2>\n"
+  yield from _batch_sizes(report)
   yield "<h2>Where it shows</h2>\n"
   for place, finding in enumerate(report.problems):
     yield from _details(report, finding, place)
@@ -87,6 +89,20 @@ def _verdict(report: Report) -> Iterator[str]:
       f"<td>{html.escape(finding.advice)}</tr>\n"
     )
   yield "</table>\n"
+
+
+def _batch_sizes(report: Report) -> Iterator[str]:
+  rows = (
+    (
+      f"{one.batch_size:,}",
+      f"{one.cells:,.1f}",
+      f"{one.masked_cells:,.1f}",
+      f"{one.query_rate:.2%}",
+    )
+    for one in report.examination.other_sizes
+  )
+  names = ("batch", "expected", "masked by keys", "queries with one or more")
+  yield from _table(names, rows)
 
 
 def _details(report: Report, finding: Finding, place: int) -> Iterator[str]:

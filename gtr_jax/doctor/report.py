@@ -141,6 +141,9 @@ def as_json(report: Report) -> dict[str, Any]:
     "overlap": count("overlap_queries", "overlap_corpus"),
     "false_negatives_masked": examination.expectation.masked_cells,
     "false_negatives_query_share": examination.expectation.query_rate,
+    "false_negatives_by_batch_size": {
+      str(one.batch_size): one.cells for one in examination.other_sizes
+    },
     "batch_size": examination.expectation.batch_size,
     "lengths": {
       tower: {

@@ -84,7 +84,7 @@ def random_data(seed, num_pairs, most_positives):
 def test_one_positive_against_all_batches(seed, batch_size):
   queries, positives = random_data(seed, 6, 1)
   data = relation(queries, positives)
-  found = fn.expected(data, data, batch_size)
+  found = fn.expected(fn.count(data, data), batch_size)
   cells, share = by_definition(queries, positives, batch_size)
   assert found.cells == pytest.approx(cells)
   assert found.query_rate == pytest.approx(share)
@@ -97,7 +97,7 @@ def test_one_positive_against_all_batches(seed, batch_size):
 def test_several_positives_against_all_batches(seed):
   queries, positives = random_data(seed, 5, 3)
   data = relation(queries, positives)
-  found = fn.expected(data, data, 3)
+  found = fn.expected(fn.count(data, data), 3)
   assert found.cells == pytest.approx(by_definition(queries, positives, 3)[0])
   assert found.masked_cells == pytest.approx(
     masked_by_the_loss(queries, positives, 3)
@@ -107,7 +107,7 @@ def test_several_positives_against_all_batches(seed):
 def test_the_loss_does_not_see_what_only_a_third_pair_tells():
   # Query 0 has both passages, on two lines; query 1 has the second passage.
   data = relation([0, 0, 1], [[0], [1], [1]])
-  found = fn.expected(data, data, 3)
+  found = fn.expected(fn.count(data, data), 3)
   # (0,1) and (1,0) by query, (1,2) and (2,1) by passage; (0,2) by neither.
   assert (found.cells, found.masked_cells) == pytest.approx((5, 4))
 
@@ -118,7 +118,7 @@ def test_shuffles_agree_at_a_larger_size():
   queries = np.unique(rng.zipf(1.8, num_pairs) % 97, return_inverse=True)[1]
   passages = np.unique(rng.integers(0, 150, num_pairs), return_inverse=True)[1]
   data = relation(queries.tolist(), [[one] for one in passages.tolist()])
-  found = fn.expected(data, data, batch_size)
+  found = fn.expected(fn.count(data, data), batch_size)
   belongs = np.zeros((queries.max() + 1, passages.max() + 1), bool)
   belongs[queries, passages] = True
   counts = []
@@ -135,20 +135,23 @@ def test_shuffles_agree_at_a_larger_size():
 
 def test_nothing_is_expected_of_data_that_never_repeats():
   data = relation([0, 1, 2], [[0], [1], [2]])
-  found = fn.expected(data, data, 2)
+  found = fn.expected(fn.count(data, data), 2)
   assert (found.cells, found.masked_cells, found.query_rate) == (0, 0, 0)
   assert found.worst_queries == []
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it():
   data = relation([0, 0], [[0], [1]])
-  found = fn.expected(data, data, 2048)
+  found = fn.expected(fn.count(data, data), 2048)
   assert (found.batch_size, found.cells, found.query_rate) == (2, 2, 1)
 
 
 def test_the_worst_queries_come_first():
   data = relation([0, 1, 1, 2, 2, 2], [[n] for n in range(6)])
-  assert fn.expected(data, data, 2).worst_queries == [(2, 2.0), (1, 1.0)]
+  assert fn.expected(fn.count(data, data), 2).worst_queries == [
+    (2, 2.0),
+    (1, 1.0),
+  ]
 
 
 def test_classes_join_rows_by_any_key():

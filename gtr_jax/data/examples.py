@@ -95,7 +95,7 @@ def open_tasks(
   mixing = mixing or Mixing()
   lines.check_mode(opening.on_bad_line)
   towers = tower_lengths(opening.lengths)
-  rates = _rates(tasks, opening.names)
+  rates = tasks_with_rates(tasks, opening.names)
   _check_mixing(mixing, rates)
   texts = {
     task: task_names.open_task(task, opening.on_bad_line, opening.names)
@@ -116,7 +116,7 @@ def open_tasks(
       own = prompts and vocabulary.Tokenizer(tokenizer.model_bytes, *prompts)
       tokens = _tokenized(source, towers, own or tokenizer)
     store = _store(tokens, towers, opening)
-    parts.append(Part(task, store, _rate(rates[task], len(store), mixing)))
+    parts.append(Part(task, store, rate_of(rates[task], len(store), mixing)))
   return Mixture(parts, mixing.homogeneous), tokenizer
 
 
@@ -125,7 +125,7 @@ def bring_vocabulary(
 ) -> bool:
   """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
   return not all(
-    task_names.is_text(task, names) for task in _rates(tasks, names)
+    task_names.is_text(task, names) for task in tasks_with_rates(tasks, names)
   )
 
 
@@ -156,7 +156,9 @@ class _TokenSource:
   chunks: Callable[[lines.Report], Iterator[tokenization.TokenColumns]]
 
 
-def _rates(tasks: Tasks, names: task_names.Names) -> Mapping[str, float | None]:
+def tasks_with_rates(
+  tasks: Tasks, names: task_names.Names
+) -> Mapping[str, float | None]:
   """The tasks that are asked for, each with its rate; None is by size."""
   if not isinstance(tasks, str):
     if not tasks:
@@ -172,7 +174,8 @@ def _rates(tasks: Tasks, names: task_names.Names) -> Mapping[str, float | None]:
   return task_names.rates(tasks, names)
 
 
-def _rate(rate: float | None, size: int, mixing: Mixing) -> float:
+def rate_of(rate: float | None, size: int, mixing: Mixing) -> float:
+  """The rate of a task of so many pairs: the one given, or by its size."""
   if rate is not None:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
       raise ValueError(

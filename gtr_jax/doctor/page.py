@@ -44,6 +44,9 @@ def _page(report: Report) -> Iterator[str]:
     f"\n<h1>gtr doctor</h1>\n<p class=place>{name}</p>\n"
   )
   yield from _facts(report)
+  if report.mixture:
+    yield "<h2>Mixture</h2>\n"
+    yield from _mixture(report)
   yield "<h2>What to do</h2>\n"
   yield from _verdict(report)
   yield "<h2>Lengths</h2>\n" + plots.lengths(report.examination.lengths)
@@ -70,6 +73,19 @@ def _facts(report: Report) -> Iterator[str]:
     **report.facts,
   }
   yield from _table((), ((key, value) for key, value in facts.items()))
+
+
+def _mixture(report: Report) -> Iterator[str]:
+  rows = (
+    (
+      one.name,
+      f"{one.num_pairs:,}",
+      f"{one.rate:.2%}",
+      f"{one.num_epochs:.2f}" if one.num_epochs else "give --train_steps",
+    )
+    for one in report.mixture
+  )
+  yield from _table(("task", "pairs", "of a batch", "epochs"), rows)
 
 
 def _verdict(report: Report) -> Iterator[str]:

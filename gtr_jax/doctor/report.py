@@ -1,5 +1,6 @@
 """What was found, for people: a table for the terminal, and as JSON."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from gtr_jax.data.pair import Pair
 from gtr_jax.doctor.examination import Examination, Placed
 from gtr_jax.doctor.finding import Finding, Offender
+from gtr_jax.doctor.shares import Share
 
 _MOST_CHARACTERS = 400
 
@@ -22,6 +24,7 @@ class Report:
     places: of the pairs that are shown: where each stands, and the pair.
     num_shown: pairs of the sample to read.
     not_looked_for: names of findings.
+    mixture: its tasks; none of a task alone.
   """
 
   source: str
@@ -31,6 +34,7 @@ class Report:
   places: Mapping[int, tuple[str, Pair]]
   num_shown: int
   not_looked_for: Sequence[str] = ()
+  mixture: Sequence[Share] = ()
 
   @property
   def problems(self) -> list[Finding]:
@@ -103,6 +107,11 @@ def table(report: Report) -> str:
       f"  {tower:8}tokens: median {length.quantile(0.5):,},"
       f" 95 % {length.quantile(0.95):,}; {length.limit} are read"
     )
+  lines += [
+    f"  {one.name}: {one.num_pairs:,} pairs, {one.rate:.2%} of a batch"
+    + (f", {one.num_epochs:.2f} epochs" if one.num_epochs else "")
+    for one in report.mixture
+  ]
   problems = report.problems
   if problems:
     width = max(len(finding.name) for finding in problems)
@@ -158,6 +167,7 @@ def as_json(report: Report) -> dict[str, Any]:
     },
     "findings": [_finding(report, finding) for finding in report.findings],
     "not_looked_for": list(report.not_looked_for),
+    "mixture": [dataclasses.asdict(one) for one in report.mixture],
   }
 
 

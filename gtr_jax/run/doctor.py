@@ -30,12 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ("passage_length", 256, "TASK_FEATURE_LENGTHS"),
     ("batch_size", 2048, "BATCH_SIZE"),
     ("vocab_size", 32_128, "NUM_EMBEDDINGS"),
+    ("train_steps", "no epochs are told", "TRAIN_STEPS"),
   ):
     parser.add_argument(
       f"--{flag}",
       type=int,
       metavar="N",
-      help=f"none: {of} of the config; without one {default}",
+      help=f"none: the config's {of}; without a config {default}",
     )
   parser.add_argument(
     "--vocabulary",
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
       data.pairs(),
       data.tokenizer,
       examination.Settings(
-        data.lengths, data.batch_size, args.seed, args.near_duplicates
+        data.lengths, data.config.batch_size, args.seed, args.near_duplicates
       ),
       evaluations,
       advance,
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     report.look_up(data.pairs_again(), shown),
     args.sample,
     [name for name in finding.NAMES if name not in looked_for],
+    data.shares(),
   )
   if output:
     page.write(pathlib.Path(output), result)
@@ -129,6 +131,7 @@ def _check(args: argparse.Namespace) -> None:
     ("passage_length", 2),
     ("batch_size", 1),
     ("vocab_size", 300),
+    ("train_steps", 1),
     ("sample", 0),
     ("near_duplicates", 0),
     ("seed", 0),
@@ -172,7 +175,7 @@ def _facts(
     "tokens read": f"{data.lengths['query']} of a query,"
     f" {data.lengths['passage']} of a passage",
     "vocabulary": f"{data.tokenizer.vocab_size:,} pieces, {data.vocabulary}",
-    "batch": f"{data.batch_size:,} pairs",
+    "batch": f"{data.config.batch_size:,} pairs",
     "compared with": f"{', '.join(names)} ({args.eval_split})"
     if names
     else "no evaluation data: give --eval",

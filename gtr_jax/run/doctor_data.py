@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gtr_jax.data import (
@@ -14,13 +14,15 @@ from gtr_jax.data import (
   vocabulary,
 )
 from gtr_jax.data.pair import EmptyTextError, Pair
+from gtr_jax.doctor import shares
 from gtr_jax.doctor.finding import BadLines
+from gtr_jax.files import lines
 from gtr_jax.run import gin_config, gin_types, model_directory, training_data
 from gtr_jax.types import TowerName
 
 _PLACEHOLDERS = {
   "MODEL_DIR": "'examined'",
-  "TRAIN_STEPS": "1_000_000",
+  "TRAIN_STEPS": "0",  # Not known.
 }
 _EXAMPLES = 10
 
@@ -46,23 +48,69 @@ class Data:
 
   Attributes:
     source: as the user named it.
+    config: of a stage; flags have their say in it.
+    rates: tasks, each with its rate; None is by size.
     vocabulary: where the tokenizer is from.
-    pairs: reads them, counting bad lines.
-    pairs_again: reads the same, counting nothing.
+    num_steps: of the training; None if nobody said.
+    sizes: pairs of each task, as far as they were read.
   """
 
   source: str
-  lengths: Mapping[TowerName, int]
-  batch_size: int
+  config: training_data.TrainingData
+  on_bad_line: lines.OnBadLine
+  rates: Mapping[str, float | None]
   tokenizer: vocabulary.Tokenizer
   vocabulary: str
-  pairs: Callable[[], Iterator[tuple[str, int, Pair]]]
-  pairs_again: Callable[[], Iterator[tuple[str, int, Pair]]]
-  refusals: Refusals
+  num_steps: int | None
+  refusals: Refusals = field(default_factory=Refusals)
+  sizes: dict[str, int] = field(default_factory=dict)
+
+  @property
+  def lengths(self) -> Mapping[TowerName, int]:
+    return examples.tower_lengths(self.config.feature_lengths)
+
+  def pairs(self) -> Iterator[sources.Placed]:
+    """Reads them, counting pairs and bad lines."""
+    for task in self.rates:
+      self.sizes[task] = 0
+      for placed in self._of_task(task, self.refusals.add):
+        self.sizes[task] += 1
+        yield placed
+
+  def pairs_again(self) -> Iterator[sources.Placed]:
+    """Reads the same, counting nothing."""
+    for task in self.rates:
+      yield from self._of_task(task, sources.unheard)
 
   def bad_lines(self) -> BadLines:
     refusals = self.refusals
     return BadLines(refusals.num_lines, refusals.num_empty, refusals.examples)
+
+  def shares(self) -> list[shares.Share]:
+    """Of the tasks of a mixture; none of a task alone."""
+    if len(self.rates) < 2:
+      return []
+    steps = self.num_steps
+    mixing = self.config.mixing()
+    return shares.of(
+      self.sizes,
+      {
+        task: examples.rate_of(rate, self.sizes[task], mixing)
+        for task, rate in self.rates.items()
+      },
+      steps and steps * self.config.batch_size,
+    )
+
+  def _of_task(
+    self, task: str, refused: sources.Refused
+  ) -> Iterator[sources.Placed]:
+    opened = _open(task, self.config, self.on_bad_line, refused)
+    if len(self.rates) == 1:
+      return opened.read()
+    return (
+      (source, number, _with_own_ids(pair, task))
+      for source, number, pair in opened.read()
+    )
 
 
 def of(args: argparse.Namespace) -> Data:
@@ -71,33 +119,52 @@ def of(args: argparse.Namespace) -> Data:
   Raises:
     ValueError: a mistake in the flags or the config, or no such data.
   """
-  config = _config(args)
-  source = str(args.data or args.task or config.task)
+  config, num_steps = _config(args)
   if args.data and not task_names.is_text(args.data):
     sources.check_files([pathlib.Path(args.data)])
-  refusals = Refusals()
-  unsaid = lambda note: None
-  first = task_texts.placed_pairs(
-    source, args.on_bad_line, unsaid, refusals.add
-  )
-  again = task_texts.placed_pairs(source, args.on_bad_line, unsaid)
-  tokenizer, told = _tokenizer(args, config, again)
+  rates = examples.tasks_with_rates(config.task, config.names())
+  tokenizer, told = _tokenizer(config, list(rates), args.on_bad_line)
   return Data(
-    source,
-    examples.tower_lengths(config.feature_lengths),
-    config.batch_size,
+    ", ".join(rates) if args.gin_file else args.data or args.task,
+    config,
+    args.on_bad_line,
+    rates,
     tokenizer,
     told,
-    first.read,
-    again.read,
-    refusals,
+    args.train_steps or num_steps,
   )
 
 
-def _config(args: argparse.Namespace) -> training_data.TrainingData:
-  """A stage's data with what the flags say instead."""
+def _open(
+  task: str,
+  config: training_data.TrainingData,
+  on_bad_line: lines.OnBadLine,
+  refused: sources.Refused = sources.unheard,
+) -> task_texts.PlacedPairs:
+  unsaid = lambda note: None
+  return task_texts.placed_pairs(
+    task, on_bad_line, unsaid, refused, config.names()
+  )
+
+
+def _with_own_ids(pair: Pair, task: str) -> Pair:
+  """Ids mean something only within a task of a mixture."""
+  own = lambda ids: ids and tuple(f"{task}/{one}" for one in ids)
+  return dataclasses.replace(
+    pair,
+    query_id=pair.query_id and f"{task}/{pair.query_id}",
+    positive_ids=own(pair.positive_ids),
+    negative_ids=own(pair.negative_ids),
+  )
+
+
+def _config(
+  args: argparse.Namespace,
+) -> tuple[training_data.TrainingData, int | None]:
+  """A stage's data with what the flags say instead, and its steps."""
+  num_steps = None
   if args.gin_file:
-    config = _read_config(args)
+    config, num_steps = _read_config(args)
   else:
     config = training_data.TrainingData(
       "", {"query": 64, "passage": 256}, 2048, 0, 32_128
@@ -105,16 +172,20 @@ def _config(args: argparse.Namespace) -> training_data.TrainingData:
   lengths = dict(examples.tower_lengths(config.feature_lengths))
   lengths["query"] = args.query_length or lengths["query"]
   lengths["passage"] = args.passage_length or lengths["passage"]
-  return dataclasses.replace(
+  config = dataclasses.replace(
     config,
+    task=args.data or args.task or config.task,
     feature_lengths=lengths,
     batch_size=args.batch_size or config.batch_size,
     vocab_size=args.vocab_size or config.vocab_size,
     vocabulary=args.vocabulary or config.vocabulary,
   )
+  return config, num_steps
 
 
-def _read_config(args: argparse.Namespace) -> training_data.TrainingData:
+def _read_config(
+  args: argparse.Namespace,
+) -> tuple[training_data.TrainingData, int | None]:
   placeholders = dict(_PLACEHOLDERS)
   if args.data or args.task:
     placeholders["MIXTURE_OR_TASK_NAME"] = "'named'"
@@ -125,32 +196,33 @@ def _read_config(args: argparse.Namespace) -> training_data.TrainingData:
     placeholders,
   )
   gin_types.check()
-  return gin_config.call(training_data.TrainingData)
+  config = gin_config.call(training_data.TrainingData)
+  steps = gin_config.macro_value("TRAIN_STEPS")
+  return config, steps if isinstance(steps, int) and steps > 0 else None
 
 
 def _tokenizer(
-  args: argparse.Namespace,
   config: training_data.TrainingData,
-  pairs: task_texts.PlacedPairs,
+  tasks: Sequence[str],
+  on_bad_line: lines.OnBadLine,
 ) -> tuple[vocabulary.Tokenizer, str]:
   """The tokenizer, and where it is from."""
   prompts = config.query_prompt, config.passage_prompt
   if config.vocabulary:
     return _load(pathlib.Path(config.vocabulary), *prompts)
-  if pairs.tokenizer is not None:
-    return pairs.tokenizer, "the task's own"
+  opened = [_open(task, config, on_bad_line) for task in tasks]
+  for pairs in opened:
+    if pairs.tokenizer is not None:
+      return pairs.tokenizer, "the task's own"
   texts = (
     text
+    for pairs in opened
     for _, _, pair in pairs.read()
     for text in (pair.query, *pair.positives, *pair.negatives)
   )
-  trained = vocabulary.train(
-    texts,
-    config.vocab_size,
-    query_prompt=config.query_prompt,
-    passage_prompt=config.passage_prompt,
-  )
-  return trained, "trained on the data"
+  trained = vocabulary.train(texts, config.vocab_size)
+  own = vocabulary.Tokenizer(trained.model_bytes, *prompts)
+  return own, "trained on the data"
 
 
 def _load(

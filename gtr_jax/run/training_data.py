@@ -103,12 +103,7 @@ class TrainingData:
         report=say,
       ),
       self._tokenizer(directory, inherited),
-      examples.Mixing(
-        homogeneous=self.homogeneous_batches,
-        temperature=self.mixture_temperature,
-        maximum=self.mixture_maximum,
-        prompts=self.task_prompts,
-      ),
+      self.mixing(),
     )
     if tokenizer.vocab_size > self.vocab_size:
       raise ValueError(
@@ -132,6 +127,15 @@ class TrainingData:
   def names(self) -> task_names.Names:
     """Tasks and mixtures by their names."""
     return catalogue.names(self.data_dir)
+
+  def mixing(self) -> examples.Mixing:
+    """How several tasks become batches."""
+    return examples.Mixing(
+      homogeneous=self.homogeneous_batches,
+      temperature=self.mixture_temperature,
+      maximum=self.mixture_maximum,
+      prompts=self.task_prompts,
+    )
 
   def _tokenizer(
     self, directory: pathlib.Path, inherited: pathlib.Path | None

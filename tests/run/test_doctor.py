@@ -367,3 +367,30 @@ def test_without_a_vocabulary_one_is_trained(call_program, tmp_path):
   )
   assert status == 0
   assert 0 < result["lengths"]["passage"]["median"] < 30
+
+
+def test_a_mixture_tells_its_shares_and_epochs(
+  call_program, tmp_path, vocabulary_file
+):
+  paths = [tmp_path / "large.jsonl", tmp_path / "small.jsonl"]
+  for path, pairs in zip(paths, (CLEAN[:3], CLEAN[3:]), strict=True):
+    lines = [json.dumps(one) for one in records(pairs, query_id="7")]
+    path.write_text("\n".join(lines))
+  page = tmp_path / "page.html"
+  status, result, _ = call_program(
+    doctor.main,
+    "--gin_file=experiments/demo_stage1.gin",
+    f"--gin.MIXTURE_OR_TASK_NAME={{'{paths[0]}': 1, '{paths[1]}': 3}}",
+    f"--gin.VOCABULARY='{vocabulary_file}'",
+    "--gin.BATCH_SIZE=4",
+    "--gin.TRAIN_STEPS=6",
+    f"--report={page}",
+  )
+  assert status == 0 and result["pairs"] == 4
+  assert result["mixture"] == [
+    {"name": str(paths[1]), "num_pairs": 1, "rate": 0.75, "num_epochs": 18.0},
+    {"name": str(paths[0]), "num_pairs": 3, "rate": 0.25, "num_epochs": 2.0},
+  ]
+  assert "18.00" in page.read_text()
+  # The id 7 of two tasks is two ids; within the first it has three texts.
+  assert found(result)["id_conflicts"][0] == 1

@@ -1,7 +1,8 @@
 """Lists of ids → questions: the texts come from stores."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, overload
 
 from gtr_jax.labelled import judged, stores
 from gtr_jax.labelled.ledger import Ledger
@@ -9,6 +10,7 @@ from gtr_jax.labelled.question import Passage, Question
 from gtr_jax.labelled.settings import Settings
 
 _BATCH = 512
+EMPTY: Mapping[str, float] = types.MappingProxyType({})
 
 
 class Listed(NamedTuple):
@@ -20,16 +22,30 @@ class Listed(NamedTuple):
   place: str
 
 
-def named(
-  ids: Iterable[str], place: str, scores: Iterable[float | None] | None = None
-) -> list[Passage]:
-  """Passages of which only the id is known, and perhaps the score."""
-  if scores is None:
-    return [Passage(identifier, None, place=place) for identifier in ids]
-  return [
-    Passage(identifier, None, score=score, place=place)
-    for identifier, score in zip(ids, scores, strict=True)
-  ]
+class Named(Sequence[Passage]):
+  """Passages of which only the ids are known, and perhaps the scores.
+
+  They are made when they are asked for: most of long lists never are.
+  """
+
+  def __init__(
+    self, ids: Sequence[str], place: str, scores: Mapping[str, float] = EMPTY
+  ):
+    self._ids, self._place, self._scores = ids, place, scores
+
+  def __len__(self) -> int:
+    return len(self._ids)
+
+  @overload
+  def __getitem__(self, index: int) -> Passage: ...
+  @overload
+  def __getitem__(self, index: slice) -> "Named": ...
+  def __getitem__(self, index: int | slice) -> "Passage | Named":
+    if isinstance(index, slice):
+      return Named(self._ids[index], self._place, self._scores)
+    identifier = self._ids[index]
+    score = self._scores.get(identifier)
+    return Passage(identifier, None, score=score, place=self._place)
 
 
 def questions(
@@ -57,7 +73,7 @@ def questions(
         for entry in (judgements[number] if judgements else [])
         if judged.is_relevant(entry)
       ]
-      positives = item.positives or named(relevant, item.place)
+      positives = item.positives or Named(relevant, item.place)
       yield Question(
         query.text,
         positives,

@@ -10,16 +10,25 @@ object.
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gtr_jax.files import fields, lines
 from gtr_jax.labelled import by_ids, json_streams, stores
 from gtr_jax.labelled.ledger import Ledger
-from gtr_jax.labelled.question import Passage, Question
+from gtr_jax.labelled.question import Question
 from gtr_jax.labelled.settings import Settings
 
-Ids = list[tuple[str, float | None]]
+
+@dataclass(frozen=True)
+class _Line:
+  """A line: ids, and the scores that stand beside them."""
+
+  query: str
+  positives: list[str]
+  negatives: dict[str, list[str]]
+  scores: dict[str, float]
 
 
 def questions(
@@ -43,24 +52,21 @@ def questions(
   )
   systems: set[str] = set()
 
-  def parse(line: str) -> tuple[str, Ids, list[Ids]]:
-    query, positives, negatives = _parse(lines.parse_object(line))
-    systems.update(negatives)
-    wanted = settings.systems or negatives
-    return query, positives, [negatives.get(name, []) for name in wanted]
-
   def listed() -> Iterator[by_ids.Listed]:
-    for number, (query, positives, negatives) in ledger.parsed(path, parse):
-      if not settings.keeps(query):
+    for number, line in ledger.parsed(path, _parse):
+      systems.update(line.negatives)
+      if not settings.keeps(line.query):
         ledger.counts["queries_outside_fraction"] += 1
         continue
       place = f"{path}:{number}"
-      found = known.find([query])[0] if known else None
-      of_query = json.loads(found.text) if found else {}
+      found = known.find([line.query])[0] if known else None
+      scores = {**line.scores, **(json.loads(found.text) if found else {})}
+      wanted = settings.systems or line.negatives
+      negatives = _in_turn([line.negatives.get(name, []) for name in wanted])
       yield by_ids.Listed(
-        query,
-        _scored(positives, of_query, place),
-        _scored(_in_turn(negatives), of_query, place),
+        line.query,
+        by_ids.Named(line.positives, place, scores),
+        by_ids.Named(negatives, place, scores),
         place,
       )
     unknown = set(settings.systems) - systems
@@ -73,47 +79,48 @@ def questions(
   return by_ids.questions(listed(), joined, settings, ledger)
 
 
-def _parse(record: Mapping[str, Any]) -> tuple[str, Ids, dict[str, Ids]]:
+def _parse(line: str) -> _Line:
+  record = lines.parse_object(line)
   query = fields.identifier(record.get("qid"), "qid")
   negatives = record.get("neg")
   if not isinstance(negatives, dict):
     raise ValueError(
       "'neg' is no object: due is {name of a system: list of passage ids}"
     )
-  return (
+  scores: dict[str, float] = {}
+  return _Line(
     query,
-    _ids(record.get("pos"), "pos"),
-    {name: _ids(ids, f"neg.{name}") for name, ids in negatives.items()},
+    _ids(record.get("pos"), "pos", scores),
+    {name: _ids(ids, f"neg.{name}", scores) for name, ids in negatives.items()},
+    scores,
   )
 
 
-def _ids(value: Any, name: str) -> Ids:
+def _ids(value: Any, name: str, scores: dict[str, float]) -> list[str]:
+  """The ids of a list; scores beside them are put into `scores`."""
   if not isinstance(value, list):
     raise ValueError(f"{name!r} is no list of passage ids")
-  return [_id(item, f"{name}[{place}]") for place, item in enumerate(value)]
+  if set(map(type, value)) == {int}:  # As nearly all are, by the hundred.
+    return list(map(str, value))
+  return [
+    _id(item, f"{name}[{place}]", scores) for place, item in enumerate(value)
+  ]
 
 
-def _id(item: Any, name: str) -> tuple[str, float | None]:
+def _id(item: Any, name: str, scores: dict[str, float]) -> str:
   if not isinstance(item, dict):
-    return fields.identifier(item, name), None
-  score = item.get("ce-score")
-  return (
-    fields.identifier(item.get("pid"), f"{name}.pid"),
-    None if score is None else json_streams.score(score, f"{name}.ce-score"),
-  )
+    return fields.identifier(item, name)
+  identifier = fields.identifier(item.get("pid"), f"{name}.pid")
+  if item.get("ce-score") is not None:
+    scores[identifier] = json_streams.score(
+      item["ce-score"], f"{name}.ce-score"
+    )
+  return identifier
 
 
-def _in_turn(systems: list[Ids]) -> Ids:
+def _in_turn(systems: list[list[str]]) -> list[str]:
   turns = itertools.chain.from_iterable(itertools.zip_longest(*systems))
   return [item for item in turns if item is not None]
-
-
-def _scored(ids: Ids, scores: Mapping[str, float], place: str) -> list[Passage]:
-  return by_ids.named(
-    [identifier for identifier, _ in ids],
-    place,
-    [scores.get(identifier, score) for identifier, score in ids],
-  )
 
 
 def _read_scores(

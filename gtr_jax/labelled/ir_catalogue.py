@@ -135,9 +135,9 @@ def _listed(name: str, pairs: Iterable[Any]) -> Iterator[by_ids.Listed]:
   for query, rows in itertools.groupby(numbered, lambda row: row[1].query_id):
     group = list(rows)
     place = f"{name} docpairs:{group[0][0]}"
-    positives = dict.fromkeys(pair.doc_id_a for _, pair in group)
+    positives = list(dict.fromkeys(pair.doc_id_a for _, pair in group))
     negatives = [
       Passage(pair.doc_id_b, None, place=f"{name} docpairs:{number}")
       for number, pair in group
     ]
-    yield by_ids.Listed(query, by_ids.named(positives, place), negatives, place)
+    yield by_ids.Listed(query, by_ids.Named(positives, place), negatives, place)

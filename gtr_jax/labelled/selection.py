@@ -203,7 +203,7 @@ def _allowed(
       yield passage
 
 
-def _in_order(question: Question, seed: int | None) -> Sequence[Passage]:
+def _in_order(question: Question, seed: int | None) -> Iterable[Passage]:
   """As they came, or shuffled by the query and a seed."""
   if seed is None:
     return question.negatives
@@ -211,7 +211,7 @@ def _in_order(question: Question, seed: int | None) -> Sequence[Passage]:
   digest = hashlib.sha256(key.encode()).digest()
   rng = np.random.default_rng([seed, *digest])
   order = rng.permutation(len(question.negatives)).tolist()
-  return [question.negatives[place] for place in order]
+  return (question.negatives[place] for place in order)
 
 
 def _refuse_mixed_titles(settings: Settings, ledger: Ledger) -> None:

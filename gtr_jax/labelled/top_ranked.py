@@ -39,8 +39,8 @@ def questions(
       for query, hits in zip(ids, found.find_all(ids), strict=True):
         if hits:
           place = found.place(hits[0])
-          scores = [float(hit.title) if hit.title else None for hit in hits]
-          passages = by_ids.named((hit.text for hit in hits), place, scores)
+          scores = {hit.text: float(hit.title) for hit in hits if hit.title}
+          passages = by_ids.Named([hit.text for hit in hits], place, scores)
           yield by_ids.Listed(query, [], passages, place)
 
   for question in by_ids.questions(listed(), joined, settings, ledger):

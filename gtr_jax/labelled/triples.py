@@ -34,12 +34,12 @@ def of_ids(
     for query, rows in itertools.groupby(_read(path, ledger), _query):
       group = list(rows)
       place = f"{path}:{group[0][0]}"
-      positives = dict.fromkeys(cells[1] for _, cells in group)
+      positives = list(dict.fromkeys(cells[1] for _, cells in group))
       negatives = [
         Passage(cells[2], None, place=f"{path}:{line}") for line, cells in group
       ]
       yield by_ids.Listed(
-        query, by_ids.named(positives, place), negatives, place
+        query, by_ids.Named(positives, place), negatives, place
       )
 
   return by_ids.questions(listed(), joined, settings, ledger)

@@ -37,26 +37,45 @@ def write(
   Raises:
     ValueError: something else is in the folder.
   """
+  with replacing(folder) as partial:
+    with opened(partial, name, num_shards) as streams:
+      for stream, record in zip(
+        itertools.cycle(streams), records, strict=False
+      ):
+        stream.write(line(record))
+    write_statistics(partial / STATISTICS, statistics())
+
+
+@contextlib.contextmanager
+def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """An empty folder beside, which takes this one's place if all goes well.
+
+  Raises:
+    ValueError: something else than an earlier result is in the folder.
+  """
   require_free(folder)
   folder.parent.mkdir(parents=True, exist_ok=True)
   tag = f"{folder.name}.{uuid.uuid4().hex[:8]}"
   partial = folder.with_name(f".{tag}.tmp")
   partial.mkdir()
   try:
-    with contextlib.ExitStack() as stack:
-      streams = [
-        stack.enter_context(_gzip(partial / shard))
-        for shard in names(name, num_shards)
-      ]
-      for stream, record in zip(
-        itertools.cycle(streams), records, strict=False
-      ):
-        stream.write(line(record))
-    write_statistics(partial / STATISTICS, statistics())
+    yield partial
     whole.sync(partial)
     _put(partial, folder)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def opened(
+  folder: pathlib.Path, name: str, num_shards: int
+) -> Iterator[list[IO[bytes]]]:
+  """The shards of a name in a folder, to write to."""
+  with contextlib.ExitStack() as stack:
+    yield [
+      stack.enter_context(_gzip(folder / shard))
+      for shard in names(name, num_shards)
+    ]
 
 
 def write_one(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--output",
     required=True,
     metavar="DIR",
-    help="new or empty folder: SITE-00000-of-00004.jsonl.gz and"
-    " statistics.json",
+    help="folder, made whole or not at all: SITE-00000-of-00004.jsonl.gz and"
+    " statistics.json; an earlier result is replaced",
   )
   parser.add_argument(
     "--site", help="name for shards and ids; none: of the file or its folder"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--temporary",
     metavar="DIR",
     help="where questions meet their answers, about as large as the dump"
-    " without compression; none: in --output",
+    " without compression; none: beside --output",
   )
   _add_choice(parser)
   _add_filters(parser)
@@ -131,19 +131,21 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   import pathlib
 
   from gtr_jax.community import dumps, output
+  from gtr_jax.files import json_shards
 
   _check(args)
   sources = dumps.find(args.format, args.input, args.site)
-  folder = output.prepare(pathlib.Path(args.output))
   tallies = {}
-  for site, files in sources.items():
-    tally = tallies[site] = output.Tally()
-    pairs = dumps.pairs(site, files, _options(args, site, folder), tally)
-    output.write(folder, site, pairs, args.shards, tally)
-  if not any(tally["pairs.out"] for tally in tallies.values()):
-    lines = " ".join(" ".join(output.table(tallies)).split())
-    raise ValueError(f"no pair came out of {args.input[0]}: {lines}")
-  result = output.write_statistics(folder, tallies)
+  with json_shards.replacing(pathlib.Path(args.output)) as folder:
+    for site, files in sources.items():
+      tally = tallies[site] = output.Tally()
+      pairs = dumps.pairs(site, files, _options(args, site, folder), tally)
+      output.write(folder, site, pairs, args.shards, tally)
+    if not any(tally["pairs.out"] for tally in tallies.values()):
+      table = " ".join(" ".join(output.table(tallies)).split())
+      raise ValueError(f"no pair came out of {args.input[0]}: {table}")
+    result = output.statistics(tallies)
+    json_shards.write_statistics(folder / json_shards.STATISTICS, result)
   for line in output.table(tallies):
     print(line)
   return result

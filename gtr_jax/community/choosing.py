@@ -9,6 +9,8 @@ from gtr_jax.community.post import Post
 from gtr_jax.community.tally import Tally
 from gtr_jax.data.pair import Pair
 
+ToText = Callable[[str], Text]  # What the body of a post says.
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -27,7 +29,7 @@ class Rules:
   """
 
   site: str
-  to_text: Callable[[str], Text]
+  to_text: ToText
   filters: Filters = Filters()
   num_answers: int = 1
   only_accepted: bool = False

@@ -1,23 +1,35 @@
 """From the files of a site to its pairs, whatever their format."""
 
+import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gtr_jax.community import (
+  blocks,
+  choosing,
+  faq,
+  fields,
   html_text,
   joining,
   output,
+  question,
+  reddit,
   stack_exchange,
   xml_rows,
 )
 from gtr_jax.community.choosing import Rules
 from gtr_jax.community.tally import Tally
 from gtr_jax.data.pair import Pair
-from gtr_jax.files import lines
+from gtr_jax.files import lines, streams
+from gtr_jax.files.lines import BadLineError
 
-_COMPRESSION = 8  # A dump is at most about so much larger than its archive.
+FORMATS = ("stackexchange", "reddit", "faq", "fields")
+
+Sites = Mapping[str, Sequence[pathlib.Path]]
+_COMPRESSION = 8  # A dump is about so much larger than its archive at most.
+_LINES = (".jsonl", ".json", ".ndjson", "")
 
 
 @dataclass(frozen=True)
@@ -25,9 +37,10 @@ class Options:
   """What becomes of a dump.
 
   Attributes:
-    format: "stackexchange" or "reddit".
+    format: one of FORMATS.
     near_duplicates: least similarity of pairs that are one; 0 keeps all.
     temporary: folder for the files of the join.
+    names: of the fields of a record, for "fields".
   """
 
   format: str
@@ -36,32 +49,52 @@ class Options:
   temporary: pathlib.Path
   num_workers: int
   on_bad_line: lines.OnBadLine
+  names: fields.Names = field(default_factory=fields.Names)
 
 
-def to_text(format: str, keep_code: bool) -> Callable[[str], html_text.Text]:
+@dataclass(frozen=True)
+class Posts:
+  """A format whose questions and answers have to be joined."""
+
+  read: Callable[[pathlib.Path], Iterator[blocks.Block]]
+  dump: joining.Dump
+
+
+JOINED = {
+  "stackexchange": Posts(
+    stack_exchange.read, joining.Dump(stack_exchange.parse, xml_rows.single)
+  ),
+  "reddit": Posts(reddit.read, joining.Dump(reddit.parse, reddit.single)),
+}
+
+
+def to_text(format: str, keep_code: bool) -> choosing.ToText:
   """How the bodies of a format become text."""
+  if format == "reddit":
+    return reddit.MarkdownToText(keep_code)
   return html_text.HtmlToText(keep_code)
 
 
-def find(
-  format: str, paths: Sequence[str], site: str | None
-) -> dict[str, list[pathlib.Path]]:
-  """The dumps of each site, sites in alphabetical order.
+def find(format: str, paths: Sequence[str], site: str | None) -> Sites:
+  """The files of each site, sites in alphabetical order.
 
   Raises:
-    ValueError: no dump, or two of one site.
+    ValueError: no file, or two dumps of one site.
   """
   found: dict[str, list[pathlib.Path]] = {}
-  for path in paths:
-    for dump in stack_exchange.dumps(pathlib.Path(path)):
-      name = site or stack_exchange.site_of(dump)
-      found.setdefault(name, []).append(dump)
-  for name, dumps in found.items():
-    if len(dumps) > 1:
+  for given in map(pathlib.Path, paths):
+    if not given.exists():
+      raise BadLineError(f"{given}: no such file: check the path")
+    for file in _files(format, given):
+      found.setdefault(site or _site_of(format, given, file), []).append(file)
+  for name, files in found.items():
+    if len(files) > 1 and format == "stackexchange":
       raise ValueError(
-        f"two dumps of one site, {name}: {dumps[0]} and {dumps[1]}; give one,"
+        f"two dumps of one site, {name}: {files[0]} and {files[1]}; give one,"
         " or each with a --site of its own"
       )
+    if len({*files}) < len(files):
+      raise ValueError(f"{files[0]}: is given twice, or another of its site is")
   return dict(sorted(found.items()))
 
 
@@ -72,31 +105,138 @@ def pairs(
   tally: Tally,
   report: lines.Report = lines.to_standard_error,
 ) -> Iterator[Pair]:
-  """The pairs of a site, in the order of its questions' ids."""
-  (path,) = files
+  """The pairs of a site, in the order of its questions."""
+  if options.format in JOINED:
+    found = _joined(files, options, tally, report)
+  else:
+    found = question.pairs(
+      _questions(site, files, options, tally, report),
+      options.rules.filters,
+      options.rules.num_answers,
+      tally,
+    )
+  if options.near_duplicates:
+    found = output.distinct(found, options.near_duplicates, tally)
+  return found
+
+
+def _joined(
+  files: Sequence[pathlib.Path],
+  options: Options,
+  tally: Tally,
+  report: lines.Report,
+) -> Iterator[Pair]:
+  posts = JOINED[options.format]
   with tempfile.TemporaryDirectory(
     prefix=".joining-", dir=options.temporary
   ) as temporary:
     folder = pathlib.Path(temporary)
-    num_buckets = joining.num_buckets(_num_bytes(path))
-    joined = joining.join(
-      stack_exchange.read(path),
-      joining.Deal(
-        joining.Dump(stack_exchange.parse, xml_rows.single),
-        folder,
-        num_buckets,
-        options.on_bad_line,
-      ),
-      joining.Join(folder, options.rules, options.on_bad_line, str(path)),
+    deal = joining.Deal(
+      posts.dump,
+      folder,
+      joining.num_buckets(sum(map(_num_bytes, files))),
+      options.on_bad_line,
+    )
+    yield from joining.join(
+      (block for file in files for block in posts.read(file)),
+      deal,
+      joining.Join(folder, options.rules, options.on_bad_line),
       options.num_workers,
       tally,
       report,
     )
-    if options.near_duplicates:
-      joined = output.distinct(joined, options.near_duplicates, tally)
-    yield from joined
+
+
+def _questions(
+  site: str,
+  files: Sequence[pathlib.Path],
+  options: Options,
+  tally: Tally,
+  report: lines.Report,
+) -> Iterator[question.Question]:
+  common = os.path.commonpath([file.absolute().parent for file in files])
+  for number, file in enumerate(files):
+    if options.format == "fields":
+      # Lines of several files of a site must not have the same id.
+      name = site if len(files) == 1 else f"{site}/{number}"
+      yield from _of_lines(file, name, options, tally, report)
+    else:
+      name = file.absolute().relative_to(common).as_posix()
+      yield from _of_page(file, f"{site}/{name}", options, tally, report)
+
+
+def _of_lines(
+  file: pathlib.Path,
+  name: str,
+  options: Options,
+  tally: Tally,
+  report: lines.Report,
+) -> Iterator[question.Question]:
+  bad: list[int] = []
+  for record in fields.read(
+    file, name, options.names, options.on_bad_line, report, bad
+  ):
+    tally["records.in"] += 1
+    yield record
+  tally["records.in"] += len(bad)
+  if bad:
+    tally["records.left_out.bad"] += len(bad)
+
+
+def _of_page(
+  file: pathlib.Path,
+  name: str,
+  options: Options,
+  tally: Tally,
+  report: lines.Report,
+) -> Iterable[question.Question]:
+  keep_code = getattr(options.rules.to_text, "keep_code", True)
+  tally["records.in"] += 1
+  try:
+    found = faq.read(file, name, html_text.HtmlToText(keep_code))
+  except BadLineError as error:
+    if options.on_bad_line == "error":
+      raise
+    report(f"left out a page: {error}")
+    tally["records.left_out.bad"] += 1
+    return []
+  if not found:
+    tally["records.left_out.no_question"] += 1
+  return found
+
+
+def _files(format: str, given: pathlib.Path) -> Iterable[pathlib.Path]:
+  """The files of a format that a path stands for."""
+  if format == "stackexchange":
+    return stack_exchange.dumps(given)
+  if not given.is_dir():
+    return [given]
+  endings = faq.SUFFIXES if format == "faq" else _LINES[:-1]
+  found = sorted(
+    file
+    for file in given.rglob("*")
+    if file.is_file() and streams.stem(file).casefold().endswith(endings)
+  )
+  if not found:
+    raise BadLineError(
+      f"{given}: no file in the folder ends with {' or '.join(endings)}"
+    )
+  return found
+
+
+def _site_of(format: str, given: pathlib.Path, file: pathlib.Path) -> str:
+  if format == "stackexchange":
+    return stack_exchange.site_of(file)
+  if format == "reddit":
+    return format
+  if given.is_dir():
+    return given.absolute().name or format
+  if format == "faq":
+    return given.absolute().parent.name or format
+  return pathlib.PurePath(streams.stem(file)).stem
 
 
 def _num_bytes(path: pathlib.Path) -> int:
   size = path.stat().st_size
-  return size if path.suffix == ".xml" else size * _COMPRESSION
+  is_plain = streams.stem(path) == path.name
+  return size if is_plain else size * _COMPRESSION

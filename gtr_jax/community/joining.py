@@ -109,7 +109,6 @@ class Join:
   folder: pathlib.Path
   rules: Rules
   on_bad_line: OnBadLine
-  path: str
 
   def __call__(self, bucket: int) -> Counted:
     tally: Tally = Tally()
@@ -146,10 +145,9 @@ class Join:
       if other is post:
         continue
       if self.on_bad_line == "error":
-        before, line = sorted((other.line, post.line))
+        before, again = sorted((other.place, post.place), key=_file_and_line)
         raise BadLineError(
-          f"{self.path}:{line}: the id {post.id} came before, in line {before}:"
-          " delete one"
+          f"{again}: the id {post.id} came before, at {before}: delete one"
         )
       kind = "questions" if post.question is None else "answers"
       tally[f"{kind}.left_out.duplicate_id"] += 1
@@ -160,8 +158,13 @@ def _content(post: Post) -> tuple:
   """Orders posts by all that they say, not by their place."""
   nothing = -1
   return tuple(
-    nothing if value is None else value for value in post._replace(line=0)
+    nothing if value is None else value for value in post._replace(place="")
   )
+
+
+def _file_and_line(place: str) -> tuple[str, int]:
+  file, _, line = place.rpartition(":")
+  return file, int(line)
 
 
 def pairs_file(folder: pathlib.Path, bucket: int) -> pathlib.Path:

@@ -16,7 +16,7 @@ class Post(NamedTuple):
     score: votes.
     accepted: of a question: number of the answer that the asker took, or None.
     left_out: why it makes no pair, or "".
-    line: where it is in the dump, for messages.
+    place: file:line, for messages.
   """
 
   number: int
@@ -27,4 +27,4 @@ class Post(NamedTuple):
   score: int
   accepted: int | None
   left_out: str
-  line: int
+  place: str

@@ -17,7 +17,6 @@ OTHER_KIND = "other_kind"  # Wikis, nominations: neither question nor answer.
 
 _QUESTION, _ANSWER = "1", "2"
 _MAX_DIGITS = 18
-_SUFFIXES = (".xml", ".7z")
 
 
 def read(path: pathlib.Path) -> Iterator[blocks.Block]:
@@ -32,12 +31,12 @@ def parse(block: blocks.Block) -> Iterator[Post | str]:
     BadLineError: a row that is broken or lacks what a post has.
   """
   posts: list[Post | str] = []
-  take = lambda row, line: posts.append(post(row, line))
+  take = lambda row, line: posts.append(post(row, f"{block.path}:{line}"))
   xml_rows.parse(block, take)
   return iter(posts)
 
 
-def post(row: Mapping[str, str], line: int) -> Post | str:
+def post(row: Mapping[str, str], place: str) -> Post | str:
   """The post of a row, or why it is neither question nor answer."""
   kind = _text(row, "PostTypeId")
   if kind not in (_QUESTION, _ANSWER):
@@ -57,7 +56,7 @@ def post(row: Mapping[str, str], line: int) -> Post | str:
       _number(row, "AcceptedAnswerId") if "AcceptedAnswerId" in row else None
     ),
     left_out=left_out,
-    line=line,
+    place=place,
   )
 
 
@@ -65,10 +64,8 @@ def dumps(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """The dumps that a path stands for: itself, or those in its folders.
 
   Raises:
-    BadLineError: no such path, or a folder without a dump.
+    BadLineError: a folder without a dump.
   """
-  if not path.exists():
-    raise BadLineError(f"{path}: no such file: check the path")
   if not path.is_dir():
     yield path
     return

@@ -8,6 +8,8 @@ from typing import Any
 
 from gtr_jax.run import arguments, cli
 
+NAMES = {"title": "title", "body": "body", "answer": "answer", "id": "id"}
+
 
 def optional_int(text: str) -> int | None:
   return None if text == "none" else int(text)
@@ -21,8 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--format",
     required=True,
-    choices=("stackexchange",),
-    help="what the input is: Posts.xml (also .gz, .bz2, .xz, .zst or in a .7z)",
+    choices=("stackexchange", "reddit", "faq", "fields"),
+    help="what the input is: Posts.xml (also in a .7z); submissions and"
+    " comments, JSONL; HTML pages; JSONL whose fields have names.  Files may be"
+    " compressed (.gz, .bz2, .xz, .zst)",
   )
   parser.add_argument(
     "--input",
@@ -39,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     " statistics.json; an earlier result is replaced",
   )
   parser.add_argument(
-    "--site", help="name for shards and ids; none: of the file or its folder"
+    "--site",
+    help="name for shards and ids; none: of the file or its folder",
   )
   parser.add_argument("--shards", type=int, default=1, help="files a site")
   parser.add_argument(
@@ -56,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   _add_choice(parser)
   _add_filters(parser)
+  for name, default in NAMES.items():
+    parser.add_argument(
+      f"--{name}_field",
+      default=default,
+      metavar="NAME",
+      help=f"of --format=fields: the field of the {name}",
+    )
   arguments.add_on_bad_line(parser, "the input")
 
 
@@ -152,7 +164,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
-  from gtr_jax.community import choosing, dumps, filters
+  from gtr_jax.community import choosing, dumps, fields, filters
 
   lengths = {
     text: filters.Lengths(
@@ -184,6 +196,10 @@ def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
     temporary=args.temporary or folder,
     num_workers=args.workers,
     on_bad_line=args.on_bad_line,
+    names=fields.Names(
+      **{name: getattr(args, f"{name}_field") for name in NAMES},
+      with_body=args.body,
+    ),
   )
 
 

@@ -244,7 +244,7 @@ def test_an_id_that_comes_twice(tmp_path):
   again = {**DUMP[1], "Body": "another text"}
   path = write(tmp_path, [*DUMP, again])
   with pytest.raises(
-    BadLineError, match=":18: the id 2 came before, in line 4"
+    BadLineError, match=r":18: the id 2 came before, at .*Posts.xml:4: "
   ):
     read(path)
   pairs, tally = read(path, on_bad_line="skip")
@@ -313,10 +313,10 @@ def test_folders_are_searched(tmp_path):
 
 def test_rows_become_posts():
   row = {key: str(value) for key, value in DUMP[13].items()}
-  assert stack_exchange.post(row, 7) == Post(
-    14, None, "14", "A & <b>", "<p>x</p>", 0, 15, "", 7
+  assert stack_exchange.post(row, "f:7") == Post(
+    14, None, "14", "A & <b>", "<p>x</p>", 0, 15, "", "f:7"
   )
-  deleted = stack_exchange.post({**row, "DeletionDate": "2020"}, 7)
+  deleted = stack_exchange.post({**row, "DeletionDate": "2020"}, "f:7")
   assert isinstance(deleted, Post) and deleted.left_out == "deleted"
 
 

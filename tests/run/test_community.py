@@ -23,8 +23,8 @@ def sites(tmp_path):
   return tmp_path / "dumps"
 
 
-def run(*flags, status=0):
-  common = ["--format=stackexchange", "--workers=1", "--json"]
+def run(*flags, status=0, format="stackexchange"):
+  common = [f"--format={format}", "--workers=1", "--json"]
   assert community.main([*common, *map(str, flags)]) == status
 
 
@@ -51,6 +51,60 @@ def test_shards_and_statistics(sites, tmp_path, capsys):
   assert all(
     str(pair.query_id).split("/")[0] in result["sites"] for pair in pairs
   )
+
+
+ANY_LENGTH = [f"--min_{text}_characters=none" for text in ("query", "answer")]
+
+
+def pairs_of(folder):
+  files = sorted(folder.glob("*.jsonl.gz"))
+  return [
+    (p.query_id, p.query, *p.positives) for p in sources.read_pairs(files)
+  ]
+
+
+def test_reddit(tmp_path):
+  for name, lines in zip(("RS_1", "RC_1"), dumps.reddit(30), strict=True):
+    content = gzip.compress("\n".join(lines).encode())
+    (tmp_path / f"{name}.jsonl.gz").write_bytes(content)
+  run("--input", tmp_path, "--output", tmp_path / "out", format="reddit")
+  assert len(pairs_of(tmp_path / "out")) > 10
+
+
+def test_pages(tmp_path):
+  for name in ("a", "b"):
+    page = tmp_path / "help" / name / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"<dl><dt>What is {name}?</dt><dd>It is {name}.</dd></dl>")
+  (tmp_path / "help" / "c.html").write_text("no question")
+  out = tmp_path / "out"
+  flags = ["--input", tmp_path / "help", "--output", out, *ANY_LENGTH]
+  run(*flags, format="faq")
+  assert pairs_of(out) == [
+    ("help/a/index.html#1", "What is a?", "It is a."),
+    ("help/b/index.html#1", "What is b?", "It is b."),
+  ]
+  assert (out / "help-00000-of-00001.jsonl.gz").exists()
+  result = json.loads((out / "statistics.json").read_text())
+  assert result["total"]["records"] == {"in": 3, "left_out": {"no_question": 1}}
+  (tmp_path / "help" / "d.html").write_bytes(b"\xff")
+  run(*flags, format="faq", status=2)
+  run(*flags, "--on_bad_line=skip", format="faq")
+  result = json.loads((out / "statistics.json").read_text())
+  assert result["total"]["records"]["left_out"] == {"bad": 1, "no_question": 1}
+
+
+def test_fields(tmp_path, capsys):
+  file = tmp_path / "mine.jsonl"
+  file.write_text('{"q": "one", "a": ["two", "three"], "id": 5}\n{"q": 1}\n')
+  flags = ["--input", file, "--output", tmp_path / "out", *ANY_LENGTH]
+  flags += ["--title_field=q", "--answer_field=a", "--num_answers=2"]
+  run(*flags, format="fields", status=2)
+  assert f"{file}:2: no field 'a'" in capsys.readouterr().err
+  run(*flags, "--on_bad_line=skip", format="fields")
+  assert pairs_of(tmp_path / "out") == [("mine/5", "one", "two", "three")]
+  result = json.loads(capsys.readouterr().out.splitlines()[-1])
+  assert result["total"]["records"] == {"in": 2, "left_out": {"bad": 1}}
 
 
 def test_the_same_command_gives_the_same_bytes(sites, tmp_path):

@@ -116,42 +116,57 @@ class Join:
     posts = [Post(*row) for file in files for row in spill.read(file)]
     for file in files:
       file.unlink()
-    posts = self._unique(posts, tally)
-    questions = {post.number: post for post in posts if post.question is None}
-    answers: dict[int, list[Post]] = collections.defaultdict(list)
-    for post in posts:
-      if post.question is None:
-        continue
-      if post.question in questions:
-        answers[post.question].append(post)
-      else:
-        tally["answers.left_out.without_question"] += 1
     spill.write(
       pairs_file(self.folder, bucket),
       (
         (number, pair.query, pair.positives, pair.query_id, pair.positive_ids)
-        for number, question in sorted(questions.items())
-        if (pair := self.rules.choose(question, answers[number], tally))
+        for number, pair in paired(posts, self.rules, self.on_bad_line, tally)
       ),
     )
     return Counted(tally)
 
-  def _unique(self, posts: Sequence[Post], tally: Tally) -> list[Post]:
-    """Of posts with one number one, whatever the order that they came in."""
-    kept: dict[tuple[bool, int], Post] = {}
-    for post in sorted(posts, key=_content):
-      key = (post.question is None, post.number)
-      other = kept.setdefault(key, post)
-      if other is post:
-        continue
-      if self.on_bad_line == "error":
-        before, again = sorted((other.place, post.place), key=_file_and_line)
-        raise BadLineError(
-          f"{again}: the id {post.id} came before, at {before}: delete one"
-        )
-      kind = "questions" if post.question is None else "answers"
-      tally[f"{kind}.left_out.duplicate_id"] += 1
-    return list(kept.values())
+
+def paired(
+  posts: Iterable[Post], rules: Rules, on_bad_line: OnBadLine, tally: Tally
+) -> Iterator[tuple[int, Pair]]:
+  """The pairs of posts, answers with their questions, and their numbers.
+
+  Raises:
+    BadLineError: one id twice, unless it is skipped.
+  """
+  posts = _unique(posts, on_bad_line, tally)
+  questions = {post.number: post for post in posts if post.question is None}
+  answers: dict[int, list[Post]] = collections.defaultdict(list)
+  for post in posts:
+    if post.question is None:
+      continue
+    if post.question in questions:
+      answers[post.question].append(post)
+    else:
+      tally["answers.left_out.without_question"] += 1
+  for number, question in sorted(questions.items()):
+    pair = rules.choose(question, answers[number], tally)
+    if pair is not None:
+      yield number, pair
+
+
+def _unique(
+  posts: Iterable[Post], on_bad_line: OnBadLine, tally: Tally
+) -> list[Post]:
+  """Of posts with one id one, whatever the order that they came in."""
+  kept: dict[tuple[int, int | None], Post] = {}
+  for post in sorted(posts, key=_content):
+    other = kept.setdefault((post.number, post.question), post)
+    if other is post:
+      continue
+    if on_bad_line == "error":
+      before, again = sorted((other.place, post.place), key=_file_and_line)
+      raise BadLineError(
+        f"{again}: the id {post.id} came before, at {before}: delete one"
+      )
+    kind = "questions" if post.question is None else "answers"
+    tally[f"{kind}.left_out.duplicate_id"] += 1
+  return list(kept.values())
 
 
 def _content(post: Post) -> tuple:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt32, UInt64
+from jaxtyping import Bool, Int64, UInt8, UInt32, UInt64
 
 from gtr_jax.data import first_seen
 from gtr_jax.files import optional
@@ -24,6 +24,50 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BATCH_TEXTS = 1024
 _BATCH_CHARACTERS = 1 << 19
 _APART = re.compile(r"[\W_]+")
+
+
+class Sketch:
+  """What is kept of a text: a signature, and keys of the buckets it is in.
+
+  A text is a near-duplicate of the first text in one of its buckets if their
+  signatures are similar.
+  """
+
+  def __init__(self, threshold: float) -> None:
+    """See `Finder`."""
+    if not 0.5 <= threshold <= 1:
+      raise ValueError(
+        f"the threshold of near-duplicates is {threshold}: give 0.5 to 1"
+      )
+    self._min_hash = optional.load("rensa", "data").RMinHash
+    self._threshold = threshold
+    self._rows = _rows(threshold)
+
+  def __call__(
+    self, texts: Sequence[str]
+  ) -> tuple[UInt8[np.ndarray, "n hashes"], UInt64[np.ndarray, "n bands"]]:
+    """Signatures and keys of a few texts."""
+    return self.of_folded([fold(text) for text in texts])
+
+  def of_folded(
+    self, texts: Sequence[str]
+  ) -> tuple[UInt8[np.ndarray, "n hashes"], UInt64[np.ndarray, "n bands"]]:
+    hashes, offsets = _shingles(texts)
+    matrix = self._min_hash.digest_matrix_from_flat_token_hashes(
+      hashes, offsets, NUM_HASHES, _SEED
+    )
+    values = np.array(matrix.to_rows(), np.uint32)  # [n, hashes]
+    return values.astype(np.uint8), _keys(values, self._rows)
+
+  def similar(
+    self,
+    one: UInt8[np.ndarray, "n hashes"],
+    other: UInt8[np.ndarray, "n hashes"],
+  ) -> Bool[np.ndarray, "n"]:
+    """Whether pairs of texts are similar enough, by their signatures."""
+    chance = 1 / 256  # Of equal 8 bits in unequal values.
+    similarity = ((one == other).mean(-1) - chance) / (1 - chance)
+    return similarity >= self._threshold - 1e-9
 
 
 class Finder:
@@ -49,13 +93,7 @@ class Finder:
     Raises:
       ValueError: another threshold; rensa is not installed.
     """
-    if not 0.5 <= threshold <= 1:
-      raise ValueError(
-        f"the threshold of near-duplicates is {threshold}: give 0.5 to 1"
-      )
-    self._min_hash = optional.load("rensa", "data").RMinHash
-    self._threshold = threshold
-    self._rows = _rows(threshold)
+    self._sketch = Sketch(threshold)
     self._buckets = first_seen.FirstSeen()
     self._signatures = np.zeros((_BATCH_TEXTS, NUM_HASHES), np.uint8)
     self._num_texts = 0
@@ -74,14 +112,9 @@ class Finder:
 
   def _add(self, texts: Sequence[str]) -> Int64[np.ndarray, "n"]:
     """`texts` are folded."""
-    hashes, offsets = _shingles(texts)
-    matrix = self._min_hash.digest_matrix_from_flat_token_hashes(
-      hashes, offsets, NUM_HASHES, _SEED
-    )
-    values = np.array(matrix.to_rows(), np.uint32)  # [n, hashes]
     numbers = np.arange(self._num_texts, self._num_texts + len(texts))
-    self._keep(values.astype(np.uint8))
-    keys = _keys(values, self._rows)  # [n, bands]
+    signatures, keys = self._sketch.of_folded(texts)
+    self._keep(signatures)
     first = self._buckets.add(keys.ravel(), np.repeat(numbers, keys.shape[1]))
     return self._similar(numbers, first.reshape(keys.shape))
 
@@ -102,10 +135,9 @@ class Finder:
     others = first[row, band]
     pairs = np.unique(np.stack([row, others], 1), axis=0)
     row, others = pairs[:, 0], pairs[:, 1]
-    same = self._signatures[numbers[row]] == self._signatures[others]
-    chance = 1 / 256  # Of equal 8 bits in unequal values.
-    similarity = (same.mean(1) - chance) / (1 - chance)
-    enough = similarity >= self._threshold - 1e-9
+    enough = self._sketch.similar(
+      self._signatures[numbers[row]], self._signatures[others]
+    )
     nobody = np.iinfo(np.int64).max
     found = np.full(len(numbers), nobody)
     np.minimum.at(found, row[enough], others[enough])

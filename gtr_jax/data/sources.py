@@ -1,12 +1,13 @@
-"""Text pairs from JSONL files, read strictly: bad input never passes silently.
+"""Text pairs from files, read strictly: bad input never passes silently.
 
-A line is one JSON object with the fields that `pair.py` lists.  A file may be
-compressed with gzip.
+JSONL: a line is one JSON object with the fields that `pair.py` lists, and a file
+may be compressed.  TFRecord and ArrayRecord: see `record_files`.
 """
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from gtr_jax.data import record_files
 from gtr_jax.data.pair import Pair, parse_pair
 from gtr_jax.files import lines
 
@@ -30,7 +31,7 @@ def read_pairs(
   on_bad_line: lines.OnBadLine = "error",
   report: lines.Report | None = None,
 ) -> Iterator[Pair]:
-  """Yields the pairs of JSONL files, plain or gzip, in order.
+  """Yields the pairs of files, in order.
 
   Args:
     paths: files; all must exist before the first is read.
@@ -39,7 +40,7 @@ def read_pairs(
     report: takes a summary; None writes it to standard error.
 
   Raises:
-    lines.BadLineError: a bad line (unless skipped), no such file, a gzip stream
+    lines.BadLineError: a bad line (unless skipped), no such file, a file
       that is cut, or a file without a single good pair.
   """
   return (pair for _, _, pair in read_placed(paths, on_bad_line, report))
@@ -91,9 +92,7 @@ def _read_file(
   summaries: list[str] = []
   num_pairs = 0
   refuse = lambda number, error: refused(f"{path}:{number}", error)
-  for placed in lines.parse_lines(
-    path, _parse, on_bad_line, summaries.append, refuse
-  ):
+  for placed in _placed(path, on_bad_line, summaries.append, refuse):
     num_pairs += 1
     yield placed
   if not num_pairs:
@@ -104,6 +103,17 @@ def _read_file(
     )
   for summary in summaries:
     report(summary)
+
+
+def _placed(
+  path: pathlib.Path,
+  on_bad_line: lines.OnBadLine,
+  report: lines.Report,
+  refused: Callable[[int, ValueError], None],
+) -> Iterator[tuple[int, Pair]]:
+  if path.suffix in record_files.SUFFIXES:
+    return record_files.read(path, on_bad_line, report, refused)
+  return lines.parse_lines(path, _parse, on_bad_line, report, refused)
 
 
 def _parse(number: int, line: str) -> tuple[int, Pair]:

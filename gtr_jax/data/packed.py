@@ -57,12 +57,15 @@ class Shape:
     max_texts: S, texts of a row at most.
     num_rows: rows of a device's share.
     cells_used: tokens a cell, in the batches that were looked at.
+    fewest_rows: of a batch that needs no more than half the rows, as batches of
+      one task may; by halves, each a shape that is compiled.  None: `num_rows`.
   """
 
   row_length: int
   max_texts: int
   num_rows: int
   cells_used: float
+  fewest_rows: int | None = None
 
 
 @dataclass(eq=False)
@@ -162,7 +165,7 @@ class PackedBatches:
       ),
       0,
     )
-    num_rows = self._rung(tower, shape.num_rows, needed)
+    num_rows = self._rung(tower, shape, needed)
     in_share = np.stack([_with_rows(share, num_rows) for share in slots])
     firsts = sizes.shape[1] * np.array(own)[:, None, None]
     in_batch = np.where(in_share < 0, -1, in_share + firsts)
@@ -175,8 +178,11 @@ class PackedBatches:
       f"{tower}_texts": in_share.reshape(-1, max_texts),
     }
 
-  def _rung(self, tower: TowerName, usual: int, needed: int) -> int:
-    num_rows = rung(usual, needed, self.row_multiple)
+  def _rung(self, tower: TowerName, shape: Shape, needed: int) -> int:
+    usual = shape.num_rows
+    num_rows = rung(
+      usual, max(needed, shape.fewest_rows or usual), self.row_multiple
+    )
     if num_rows > usual and (tower, num_rows) not in self._reported:
       self._reported.add((tower, num_rows))
       self.report(
@@ -228,6 +234,10 @@ def deal(batch: GlobalBatch, num_shares: int) -> GlobalBatch:
 def rung(usual: int, needed: int, multiple: int = 1) -> int:
   """Rows of a batch that needs so many: the usual number, or one of few."""
   num_rows, step = usual, _FIRST_STEP
+  while (half := _round_up(num_rows / 2, multiple)) < num_rows:
+    if half < needed:
+      break
+    num_rows = half
   while num_rows < needed:
     num_rows = _round_up(usual + step * usual, multiple)
     step *= 2
@@ -239,17 +249,19 @@ def _shape(
 ) -> Shape:
   """Rows that would have done for all of these batches."""
   max_texts = _max_texts(batches[0], row_length)
-  needed = max(
-    packing.count_rows(share, row_length, max_texts)
+  needed = [
+    max(packing.count_rows(share, row_length, max_texts) for share in sizes)
     for sizes in batches
-    for share in sizes
-  )
+  ]
   # A row a text always does.
-  spared = min(needed + int(needed * _MARGIN), batches[0].shape[1])
-  num_rows = _round_up(max(spared, 1), multiple)
-  cells = sum(map(len, batches)) * num_rows * row_length
+  spared = [
+    min(rows + int(rows * _MARGIN), batches[0].shape[1]) for rows in needed
+  ]
+  num_rows = _round_up(max(*spared, 1), multiple)
+  taken = [rung(num_rows, rows, multiple) for rows in spared]
+  cells = len(batches[0]) * sum(taken) * row_length
   tokens = sum(int(sizes.sum()) for sizes in batches)
-  return Shape(row_length, max_texts, num_rows, tokens / cells)
+  return Shape(row_length, max_texts, num_rows, tokens / cells, min(taken))
 
 
 def _max_texts(sizes: Int[np.ndarray, "shares n"], row_length: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from gtr_jax import types
 from gtr_jax.data import (
+  mixture,
   packed,
   pipeline,
   synthetic,
@@ -185,7 +186,7 @@ def test_shares_are_dealt_about_equally_many_tokens():
 def test_the_ladder_is_short():
   for usual in (1, 7, 100, 2112):
     assert packed.rung(usual, usual) == usual
-    rungs = {packed.rung(usual, needed) for needed in range(usual * 4)}
+    rungs = {packed.rung(usual, needed) for needed in range(usual, usual * 4)}
     assert len(rungs) <= 9
     for needed in range(usual, usual * 2):
       assert (
@@ -194,6 +195,10 @@ def test_the_ladder_is_short():
         < 1.07 * usual + 2 * (needed - usual + 1)
       )
   assert packed.rung(16, 17, multiple=8) == 24
+  assert [packed.rung(100, needed) for needed in (51, 50, 26, 25, 24, 0)] == [
+    100, 50, 50, 25, 25, 1
+  ]  # fmt: skip
+  assert packed.rung(48, 10, multiple=8) == 16
 
 
 def test_rows_come_in_multiples(store):
@@ -212,6 +217,25 @@ def test_most_cells_are_used():
     assert used > 0.92
     assert abs(used - shape.cells_used) < 0.05
     assert f"{tower} {shape.num_rows:,} rows of" in batches.describe()
+
+
+def test_batches_of_one_task_have_the_rows_of_their_lengths(tmp_path):
+  """Short texts do not get the rows of long ones, in few shapes."""
+  parts = []
+  for name, length in (("long", 32), ("short", 5)):
+    row = np.array([*[40 + length] * (length - 1), 1], np.int32)
+    example = tokenization.TokenExample([row, row], 1, [None, None])
+    chunk = tokenization.TokenChunk([example] * 64, {"query": 0, "passage": 0})
+    lengths: dict[types.TowerName, int] = {"query": 32, "passage": 32}
+    made = token_store_writer.build(
+      tmp_path, name, [chunk.columns()], vocab_size=400, lengths=lengths
+    )
+    parts.append(mixture.Part(name, made))
+  mixed = mixture.Mixture(parts, homogeneous=True)
+  batches = packed.PackedBatches(pipeline.PairBatches(mixed, 32), 2)
+  rows = [len(next(batches)["passage_rows"]) for _ in range(40)]
+  assert set(rows) == {32, 8}  # Of 5 tokens 6 fit a row: 3 rows a share, 4.
+  assert batches.shapes["passage"].cells_used > 0.85
 
 
 def test_longer_rows_are_taken_and_shorter_refused(store):

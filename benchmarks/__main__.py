@@ -10,6 +10,7 @@ NAMES = (
   "ring",
   "encode",
   "pipeline",
+  "tokenise",
   "checkpoint",
   "startup",
 )

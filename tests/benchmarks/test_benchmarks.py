@@ -12,6 +12,12 @@ EXPECTED = {
   "ring": {"ring loss and gradient"},
   "encode": {"encode", "encode: text in"},
   "pipeline": {"input pipeline: packed", "input pipeline: padded"},
+  "tokenise": {
+    "JSONL to token store: all cores",
+    "JSONL to token store: one process",
+    "packed batches: five tasks",
+    "packed batches: one store",
+  },
   "checkpoint": {
     "checkpoint: save until on disk",
     "checkpoint: training waits",
@@ -24,6 +30,7 @@ FLAGS = {
   "chunks": ["--chunks=2"],
   "ring": ["--batch_sizes=16", "--width=8", "--tile=2"],
   "encode": ["--alone", "--texts=8"],
+  "tokenise": ["--pairs=64", "--batch_size=8", "--batches=1"],
   "pipeline": ["--examples=64", "--batch_size=8", "--batches=1"],
 }
 

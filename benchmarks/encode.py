@@ -12,9 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks import peer, runner, texts, training
-from gtr_jax.models import dual_encoder
-from gtr_jax.retrieval import encode as encode_lib
-from gtr_jax.types import TokenRows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +38,7 @@ def _tokens(options, others: Sequence[str]) -> None:
   size = training.SIZES[options.size]
   batch = training.source(size, options.texts).batch_at(0)
   tokens = batch["passage_tokens"][:, 0]
-  encoder = _encoder(size, None)
+  encoder = training.encoder(size)
   ours = runner.timed(lambda: encoder.encode_tokens(tokens, "passage"))
   peers = peer.Peers(("pytorch", "t5x_retrieval"), *others, alone=options.alone)
   peers.show(
@@ -60,7 +57,7 @@ def _texts(options, others: Sequence[str]) -> None:
   tokenizer = texts.tokenizer(options.vocabulary)
   size = texts.fitting(training.SIZES[options.size], tokenizer)
   passages = texts.pairs(size, options.texts, tokenizer)["passage"]
-  encoder = _encoder(size, tokenizer)
+  encoder = training.encoder(size, tokenizer)
   ours = runner.timed(lambda: encoder.encode_passages(passages))
   peers = peer.Peers(("sentence_transformers",), *others, alone=options.alone)
   peers.show(
@@ -72,24 +69,6 @@ def _texts(options, others: Sequence[str]) -> None:
     texts=options.texts,
   )
   peers.close()
-
-
-def _encoder(
-  size: training.Size, tokenizer: TokenRows | None
-) -> encode_lib.Encoder:
-  model = training.model(size)
-
-  def tower(params, tokens, segments, num_texts):
-    return dual_encoder.encode(
-      model, params, tokens, "passage", None, segments, num_texts
-    )
-
-  return encode_lib.Encoder(
-    {"query": tower, "passage": tower},
-    training.parameters(size),
-    tokenizer,
-    passage_length=size.passage_length,
-  )
 
 
 if __name__ == "__main__":

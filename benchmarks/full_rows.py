@@ -8,7 +8,6 @@ libraries' users have it.
 import os
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from benchmarks import peer, runner, training
@@ -23,14 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
   size = training.SIZES[options.size]
   batch = training.full_rows(size)
   steps = training.Steps(size, batch)
-  encode = training.encode(size)
+  encoder = training.encoder(size)
   shape = (options.encode_rows, size.passage_length)
   corpus = np.resize(batch["passage_tokens"], shape)
   cases = {
     "step": runner.timed(steps),
-    "encode": runner.timed(
-      lambda: jax.block_until_ready(encode(steps.state.params, corpus))
-    ),
+    "encode": runner.timed(lambda: encoder.encode_tokens(corpus, "passage")),
   }
   peers = peer.Peers(
     ("pytorch", "t5x_retrieval"),

@@ -1,7 +1,5 @@
 """The models, batches and train steps that are timed."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +12,11 @@ from gtr_jax.data import packed, synthetic
 from gtr_jax.layers import mlp
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 from gtr_jax.objectives import contrastive
+from gtr_jax.retrieval import encode as encode_lib
 from gtr_jax.training import optimizers
 from gtr_jax.training import state as state_lib
 from gtr_jax.training import step as step_lib
-from gtr_jax.types import HostBatch
+from gtr_jax.types import HostBatch, TokenRows
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,20 @@ def parameters(size: Size) -> Any:
   return init(jax.random.key(0))["params"]
 
 
-def encode(size: Size) -> Callable[[Any, Any], jax.Array]:
-  """(params, tokens [n, L]) → embeddings of passages."""
-  return jax.jit(
-    functools.partial(dual_encoder.encode, model(size), tower="passage")
+def encoder(
+  size: Size, tokenizer: TokenRows | None = None
+) -> encode_lib.Encoder:
+  """As users have it, with random parameters."""
+  towers = model(size)
+
+  def passages(params, tokens, segments, num_texts):
+    return dual_encoder.encode(
+      towers, params, tokens, "passage", None, segments, num_texts
+    )
+
+  return encode_lib.Encoder(
+    {"query": passages, "passage": passages},
+    parameters(size),
+    tokenizer,
+    passage_length=size.passage_length,
   )

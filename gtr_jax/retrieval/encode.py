@@ -36,7 +36,8 @@ class Encoder:
       `encode_tokens` works.
     query_length, passage_length: tokens of a text at most, EOS included.
     mesh: devices that share each batch along its "data" axis; None takes one.
-    batch_tokens: tokens in a batch, padding included, on each device.
+    batch_tokens: tokens in a batch, padding included, on each device; None is
+      8,192, and 2,048 on a CPU.
     packs: whether texts may share rows, where that is less work.
     rules: by which the parameters are spread over the mesh, if they are.
     vocab_size: rows of the token table; ids from there on are refused.  None
@@ -50,7 +51,7 @@ class Encoder:
   query_length: int = 64
   passage_length: int = 512
   mesh: Mesh | None = None
-  batch_tokens: int = 8_192
+  batch_tokens: int | None = None
   packs: bool = True
   rules: partitioning.Rules = partitioning.STANDARD_RULES
   vocab_size: int | None = None
@@ -58,8 +59,9 @@ class Encoder:
 
   def __post_init__(self):
     for name in ("query_length", "passage_length", "batch_tokens"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f"{name} is {value}: give 1 or more")
 
   def encode_queries(self, queries: Sequence[str]) -> Embeddings:
     """Unit vectors of queries, in their order."""

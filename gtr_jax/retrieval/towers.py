@@ -25,6 +25,9 @@ Embeddings = Float32[np.ndarray, "n D"]
 
 # With one batch computed and one waiting, the devices never wait for the host.
 _MAX_UNDER_WAY = 2
+_BATCH_TOKENS = 8_192
+# What the layers of a small model hand on stays in a CPU's cache.
+_CPU_BATCH_TOKENS = 2_048
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Towers:
 
   functions: Mapping[TowerName, TowerFunction]
   params: Params = field(repr=False)
-  batch_tokens: int
+  batch_tokens: int | None
   mesh: Mesh | None = None
   packs: bool = True
   rules: partitioning.Rules = partitioning.STANDARD_RULES
@@ -44,7 +47,9 @@ class Towers:
   def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
     lengths = np.array([len(row) for row in rows], np.int64)
     num_devices = 1 if self.mesh is None else partitioning.num_shares(self.mesh)
-    room = batching.Room(self.batch_tokens, num_devices)
+    room = batching.Room(
+      self.batch_tokens or _batch_tokens(self.mesh), num_devices
+    )
     return batching.plan(lengths, room, self.packs)
 
   def encode(
@@ -148,6 +153,11 @@ class Towers:
       tokens,
     )
     return np.zeros((num_texts, row.shape[-1]), np.float32)
+
+
+def _batch_tokens(mesh: Mesh | None) -> int:
+  device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+  return _CPU_BATCH_TOKENS if device.platform == "cpu" else _BATCH_TOKENS
 
 
 @functools.lru_cache(maxsize=16)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--batch_tokens",
     type=int,
     metavar="TOKENS",
-    help="tokens in a batch on each device; none: 8192",
+    help="tokens in a batch on each device; none: 8192, on a CPU 2048",
   )
   parser.add_argument(
     "--shard_rows",

@@ -349,6 +349,16 @@ def test_a_model_without_vocabulary_takes_ids():
     encoder.encode_queries(["a"])
 
 
+def test_batches_are_small_where_a_cpu_computes():
+  texts, done = ["a " * 300] * 16, []
+  encoder_of(passage_length=256).encode_texts(texts, "passage", done.append)
+  assert done == [8, 8]  # Rows of 256 cells: 2,048.
+  done.clear()
+  larger = encoder_of(passage_length=256, batch_tokens=8_192)
+  larger.encode_texts(texts, "passage", done.append)
+  assert sum(done) == 16 and len(done) == 1
+
+
 @pytest.mark.parametrize(
   ("mistake", "message"),
   [

@@ -81,21 +81,32 @@ def classes(*keys: np.ndarray) -> np.ndarray:
   Two rows are one if any of their keys agree; 0 agrees with nothing.  What
   agrees with a third is one too, by whichever key.
   """
-  num_rows = len(keys[0])
-  rows, columns, num_columns = [], [], 0
+  smallest = np.min_scalar_type(len(keys[0]))
+  labels = np.arange(len(keys[0]), dtype=smallest)
   for values in keys:
     known = np.flatnonzero(values)
-    distinct, inverse = np.unique(values[known], return_inverse=True)
-    rows.append(known)
-    columns.append(num_rows + num_columns + inverse)
-    num_columns += len(distinct)
-  ends = np.concatenate(rows), np.concatenate(columns)
-  size = num_rows + num_columns
+    _, first, inverse = np.unique(
+      values[known], return_index=True, return_inverse=True
+    )
+    own = labels[known]
+    of_first = own[first][inverse]
+    del known, first, inverse
+    apart = own != of_first  # Mostly none: equal tokens are of equal texts.
+    labels = _joined(labels, own[apart], of_first[apart])
+  return np.unique(labels, return_inverse=True)[1].astype(smallest)
+
+
+def _joined(
+  labels: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+  """Labels in which those that an edge joins are one."""
+  if not len(first):
+    return labels
+  size = int(labels.max()) + 1
   graph = sparse.coo_matrix(
-    (np.ones(len(ends[0]), bool), ends), shape=(size, size)
+    (np.ones(len(first), bool), (first, second)), shape=(size, size)
   )
-  _, labels = csgraph.connected_components(graph, directed=False)
-  return np.unique(labels[:num_rows], return_inverse=True)[1]
+  return csgraph.connected_components(graph, directed=False)[1][labels]
 
 
 def count(truth: Relation, masks: Relation) -> Count:

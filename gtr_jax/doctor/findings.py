@@ -96,8 +96,9 @@ def _of_lengths(examination: Examination) -> Iterator[Finding]:
       length.num_truncated,
       length.num_texts,
       weight,
-      f"the longest 5 % have {length.quantile(0.95):,} tokens or more: cut them"
-      " into passages, or raise TASK_FEATURE_LENGTHS",
+      f"the longest 5 % have {length.quantile(0.95):,} tokens or more: "
+      + ("shorten them" if tower == "query" else "cut them into passages")
+      + ", or raise TASK_FEATURE_LENGTHS",
       _sightings(examination.seen.get(f"truncated_{tower}", Seen())),
       f"{length.lost_rate:.1%} of the tower's tokens are never read",
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from gtr_jax.doctor import false_negatives
 from gtr_jax.doctor.false_negatives import Relation
-from gtr_jax.doctor.tally import Tally
+from gtr_jax.doctor.tally import Keys, Tally
 from gtr_jax.types import TowerName
 
 
@@ -64,29 +64,30 @@ def of(tally: Tally) -> Texts:
   """The relations among all texts of the data."""
   positives, negatives = tally.positives_of(), tally.negatives_of()
   counts = positives + negatives
-  examples = np.repeat(np.arange(tally.num_pairs), counts)
-  within = np.arange(len(examples)) - np.repeat(
-    counts.cumsum() - counts, counts
+  numbers = np.arange(
+    tally.num_pairs, dtype=np.min_scalar_type(tally.num_pairs)
   )
-  is_positive = within < positives[examples]
-  queries = tally.queries.all_tokens(), tally.queries.all_ids()
-  passages = tally.passages.all_tokens(), tally.passages.all_ids()
-  all_passages = false_negatives.classes(tally.passages.all_texts(), *passages)
+  examples = np.repeat(numbers, counts)
+  firsts = np.repeat(counts.cumsum() - counts, counts)
+  is_positive = np.arange(len(examples)) - firsts < positives[examples]
+  del counts, firsts, positives, negatives
+  queries, queries_by_mask = _classes(tally.queries)
+  passages, passages_by_mask = _classes(tally.passages)
+  of_positives = examples[is_positive]
   return Texts(
     examples,
     is_positive,
-    Relation(
-      false_negatives.classes(tally.queries.all_texts(), *queries),
-      all_passages[is_positive],
-      examples[is_positive],
-    ),
-    Relation(
-      false_negatives.classes(*queries),
-      false_negatives.classes(*(keys[is_positive] for keys in passages)),
-      examples[is_positive],
-    ),
-    all_passages,
+    Relation(queries, passages[is_positive], of_positives),
+    Relation(queries_by_mask, passages_by_mask[is_positive], of_positives),
+    passages,
   )
+
+
+def _classes(keys: Keys) -> tuple[np.ndarray, np.ndarray]:
+  """Of all texts, as they are and as the loss sees them."""
+  tokens, ids = keys.all_tokens(), keys.all_ids()
+  by_mask = false_negatives.classes(tokens, ids)
+  return false_negatives.classes(keys.all_texts(), tokens, ids), by_mask
 
 
 def id_conflicts(

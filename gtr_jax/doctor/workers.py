@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 
@@ -33,7 +34,8 @@ def measured(
     num_processes = max(len(os.sched_getaffinity(0)) - 1, 1)
   chunks = iter(chunks)
   first = list(itertools.islice(chunks, _CHUNKS_AT_HOME))
-  if num_processes == 0 or len(first) < _CHUNKS_AT_HOME:
+  small = len(first) < _CHUNKS_AT_HOME
+  if num_processes == 0 or small or not _can_start():
     yield from ((chunk, measurement(chunk)) for chunk in first)
     yield from ((chunk, measurement(chunk)) for chunk in chunks)
     return
@@ -57,6 +59,12 @@ def measured(
     finally:
       for _, result in waiting:
         result.cancel()
+
+
+def _can_start() -> bool:
+  """Whether a new process can read the program that runs; from a pipe, no."""
+  file = getattr(sys.modules["__main__"], "__file__", None)
+  return file is None or os.path.exists(file)
 
 
 def _measure(path: pathlib.Path, chunk: Sequence[Pair]) -> Chunk:

@@ -15,28 +15,28 @@ FAILED = 3  # The exit status of a check that --fail_on asks for.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  what = parser.add_mutually_exclusive_group()
-  what.add_argument(
+  source = parser.add_mutually_exclusive_group()
+  source.add_argument(
     "--task", metavar="NAME", help="anything that MIXTURE_OR_TASK_NAME takes"
   )
-  what.add_argument(
+  source.add_argument(
     "--data",
     metavar="FILES",
     help="JSONL of pairs, plain or gzip: paths or patterns with commas between",
   )
   arguments.add_gin(parser)
-  for flag, default, of in (
-    ("query_length", 64, "TASK_FEATURE_LENGTHS"),
-    ("passage_length", 256, "TASK_FEATURE_LENGTHS"),
-    ("batch_size", 2048, "BATCH_SIZE"),
-    ("vocab_size", 32_128, "NUM_EMBEDDINGS"),
-    ("train_steps", "no epochs are told", "TRAIN_STEPS"),
+  for flag, what, macro, default in (
+    ("query_length", "tokens of a query", "TASK_FEATURE_LENGTHS", "64"),
+    ("passage_length", "tokens of a passage", "TASK_FEATURE_LENGTHS", "256"),
+    ("batch_size", "pairs of a batch", "BATCH_SIZE", "2048"),
+    ("train_steps", "of the epochs of a mixture", "TRAIN_STEPS", "unknown"),
+    ("vocab_size", "of a vocabulary to train", "NUM_EMBEDDINGS", "32128"),
   ):
     parser.add_argument(
       f"--{flag}",
       type=int,
       metavar="N",
-      help=f"none: the config's {of}; without a config {default}",
+      help=f"{what}; none: the config's {macro}, without a config {default}",
     )
   parser.add_argument(
     "--vocabulary",

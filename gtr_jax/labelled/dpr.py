@@ -24,7 +24,7 @@ _NEGATIVES = ("hard_negative_ctxs", "negative_ctxs")
 def questions(
   paths: Sequence[str | pathlib.Path], settings: Settings, ledger: Ledger
 ) -> Iterator[Question]:
-  """The questions of files, in order.
+  """The questions of files, or of all in a folder, in order.
 
   Raises:
     ValueError: RocketQA's files of NQ, which another reader takes.
@@ -36,7 +36,7 @@ def questions(
       f"there are no negatives of {min(unknown)!r}: give"
       f" {' or '.join(_NEGATIVES)}"
     )
-  for path in inputs.regular(paths):
+  for path in inputs.listed(paths, ".json"):
     if ".tsv" in path.suffixes or ".txt" in path.suffixes:
       raise ValueError(
         f"{path}: DPR's .json was due: read RocketQA's files of NQ with"

@@ -72,19 +72,27 @@ def optional(files: Files, role: str) -> pathlib.Path | None:
   return single(files, role, "") if files.get(role) else None
 
 
-def regular(inputs: Sequence[str | pathlib.Path]) -> list[pathlib.Path]:
-  """Files that are named one by one; all must be there.
+def listed(
+  inputs: Sequence[str | pathlib.Path], ending: str
+) -> list[pathlib.Path]:
+  """Files that are named, and those of folders whose names end so.
 
   Raises:
-    ValueError: a folder, or no such file.
+    ValueError: no such file, or a folder without one.
   """
-  paths = [pathlib.Path(path) for path in inputs]
-  for path in paths:
+  found: list[pathlib.Path] = []
+  for path in map(pathlib.Path, inputs):
     if path.is_dir():
-      raise ValueError(f"{path}: is a folder: name the files in it")
-    if not path.exists():
-      raise ValueError(f"{path}: no such file: check the path")
-  return paths
+      files = [p for p in sorted(path.iterdir()) if p.is_file()]
+      files = [p for p in files if streams.stem(p).endswith(ending)]
+      if not files:
+        raise ValueError(f"{path}: holds no {ending} file: one was due")
+      found += files
+    elif path.exists():
+      found.append(path)
+    else:
+      raise ValueError(f"{path}: no such file or folder: check the path")
+  return found
 
 
 def _take_folder(

@@ -1,6 +1,7 @@
 """What was left out and why, counted: nothing is dropped in silence."""
 
 import collections
+import functools
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from gtr_jax.files import lines
 
 Parsed = TypeVar("Parsed")
 
+_STRIDE = 1024
+
 
 @dataclass
 class Ledger:
@@ -18,6 +21,7 @@ class Ledger:
   Attributes:
     on_bad_line: "error" turns everything that would be left out into an error.
     say: takes a summary a reason.
+    progress: takes numbers of lines that were read since.
     counts: of what was read.
     left_out: by reason.
     with_title, without_title: passages by the file that they came from.
@@ -25,6 +29,7 @@ class Ledger:
 
   on_bad_line: lines.OnBadLine = "error"
   say: lines.Report = lines.to_standard_error
+  progress: Callable[[int], None] = lambda number: None
   counts: collections.Counter[str] = field(default_factory=collections.Counter)
   left_out: collections.Counter[str] = field(
     default_factory=collections.Counter
@@ -65,11 +70,15 @@ class Ledger:
     `parse` raises a ValueError that says what is wrong with a line.
     """
     self.left_out["bad_line"] += yield from lines.parse_lines(
-      path,
-      lambda number, line: (number, parse(line)),
-      self.on_bad_line,
-      self.say,
+      path, functools.partial(self._parse, parse), self.on_bad_line, self.say
     )
+
+  def _parse(
+    self, parse: Callable[[str], Parsed], number: int, line: str
+  ) -> tuple[int, Parsed]:
+    if number % _STRIDE == 0:
+      self.progress(_STRIDE)
+    return number, parse(line)
 
   def close(self) -> None:
     """Says a line for every reason; bad lines were said file by file."""

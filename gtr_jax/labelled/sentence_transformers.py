@@ -39,12 +39,12 @@ class _Record(NamedTuple):
 def questions(
   paths: Sequence[str | pathlib.Path], settings: Settings, ledger: Ledger
 ) -> Iterator[Question]:
-  """The questions of files, in order.
+  """The questions of files, or of all in a folder, in order.
 
   Raises:
     lines.BadLineError: bad data, unless it is left out.
   """
-  for path in inputs.regular(paths):
+  for path in inputs.listed(paths, ".jsonl"):
     for question in _of_file(path, ledger):
       if settings.keeps(question.id or question.text):
         yield question

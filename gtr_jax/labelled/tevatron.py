@@ -21,12 +21,12 @@ from gtr_jax.labelled.settings import Settings
 def questions(
   paths: Sequence[str | pathlib.Path], settings: Settings, ledger: Ledger
 ) -> Iterator[Question]:
-  """The questions of files, in order.
+  """The questions of files, or of all in a folder, in order.
 
   Raises:
     lines.BadLineError: bad data, unless it is left out.
   """
-  for path in inputs.regular(paths):
+  for path in inputs.listed(paths, ".jsonl"):
     for number, question in ledger.parsed(path, _parse):
       if settings.keeps(question.id or question.text):
         yield placed(question, f"{path}:{number}")

@@ -47,13 +47,19 @@ class Entry(NamedTuple):
 class TextStore:
   """A store that was opened; see `text_store_writer.build`.
 
+  Args:
+    sources: names of what it was made from; None takes those of that time.
+
   Raises:
     ValueError: files that are missing, cut or do not fit together.
   """
 
-  def __init__(self, directory: pathlib.Path):
+  def __init__(
+    self, directory: pathlib.Path, sources: Sequence[str] | None = None
+  ):
     self.directory = directory
     self.manifest = _manifest(directory)
+    self.sources = list(sources or self.manifest["sources"])
     self._starts = _array(directory, "starts")
     self._hashes = _array(directory, "hashes")
     self._order = _array(directory, "order")
@@ -74,11 +80,6 @@ class TextStore:
 
   def __len__(self) -> int:
     return len(self._starts) - 1
-
-  @property
-  def sources(self) -> list[str]:
-    """The files that the store was made from."""
-    return self.manifest["sources"]
 
   def place(self, entry: Entry) -> str:
     """`file:line` of an entry."""

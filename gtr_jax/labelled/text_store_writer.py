@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gtr_jax.files import folders, lines, whole
+from gtr_jax.files import folders, whole
 from gtr_jax.labelled import text_store
 from gtr_jax.labelled.ledger import Ledger
 from gtr_jax.labelled.text_store import Entry, TextStore
@@ -29,7 +29,7 @@ class Source:
   """What a store is made from.
 
   Attributes:
-    names: of the files, as messages name them.
+    names: of the files, as messages name them; they decide nothing.
     facts: JSON-able; all that decides what comes out.
     entries: called only if the store is to be built.
     ids_repeat: an id may stand for several entries; otherwise a repeated one
@@ -55,7 +55,6 @@ def build(cache: pathlib.Path, source: Source, ledger: Ledger) -> TextStore:
   """
   folder = cache / fingerprint_of(
     {
-      "names": list(source.names),
       "facts": dict(source.facts),
       "repeat": source.ids_repeat,
       "bad": ledger.on_bad_line,
@@ -64,9 +63,9 @@ def build(cache: pathlib.Path, source: Source, ledger: Ledger) -> TextStore:
   folders.make_once(
     folder,
     text_store.MANIFEST,
-    lambda temporary: _write(temporary, source, ledger.on_bad_line),
+    lambda temporary: _write(temporary, source, ledger),
   )
-  store = TextStore(folder)
+  store = TextStore(folder, source.names)
   for note in store.manifest["notes"]:
     ledger.say(note)
   ledger.left_out.update(store.manifest["left_out"])
@@ -88,11 +87,9 @@ def file_facts(path: pathlib.Path) -> dict[str, Any]:
   }
 
 
-def _write(
-  directory: pathlib.Path, source: Source, on_bad_line: lines.OnBadLine
-) -> None:
+def _write(directory: pathlib.Path, source: Source, outer: Ledger) -> None:
   notes: list[str] = []
-  ledger = Ledger(on_bad_line, notes.append)
+  ledger = Ledger(outer.on_bad_line, notes.append, outer.progress)
   digests, starts = bytearray(), array.array("q", [0])
   counts = {"num_titles": 0, "num_empty": 0}
   with whole.writing(directory / "entries.bin") as stream:

@@ -104,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.files import json_shards, whole
   from gtr_jax.labelled import formats, ledger
+  from gtr_jax.run import progress
 
   settings = _settings(args)
   is_file = args.output.endswith((".jsonl", ".jsonl.gz"))
@@ -117,11 +118,12 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   started = time.monotonic()
   pairs = formats.read(args.format, args.input, settings, book)
   records = map(_record, _at_least_one(pairs, args.format))
-  if is_file:
-    json_shards.write_one(output, records)
-    json_shards.write_statistics(_beside(output), statistics())
-  else:
-    json_shards.write(output, "pairs", args.shards, records, statistics)
+  with progress.bar("read", None, "line") as book.progress:
+    if is_file:
+      json_shards.write_one(output, records)
+      json_shards.write_statistics(_beside(output), statistics())
+    else:
+      json_shards.write(output, "pairs", args.shards, records, statistics)
   seconds = time.monotonic() - started
   result = {"output": str(output), **statistics()}
   print(
@@ -232,6 +234,13 @@ def _statistics(
       "policy": settings.titles,
       "with_title": book.with_title.total(),
       "without_title": book.without_title.total(),
+      "files": {
+        file: {
+          "with_title": book.with_title[file],
+          "without_title": book.without_title[file],
+        }
+        for file in sorted({*book.with_title, *book.without_title})
+      },
     },
     "fraction": settings.fraction,
     "seed": settings.seed,

@@ -38,6 +38,24 @@ def test_ir_datasets(read, ir_name):
   assert result.ledger.counts["queries_without_relevant"] == 1
 
 
+def test_pairs_of_passages(read, ir_name):
+  library = pytest.importorskip("ir_datasets", reason="of the extra `data`")
+
+  class Pairs(library.formats.BaseDocPairs):
+    def docpairs_iter(self):
+      for names in (("q2", "d3", "d1"), ("q2", "d3", "d2"), ("q1", "d1", "d3")):
+        yield library.formats.GenericDocPair(*names)
+
+  base = library.load(ir_name)
+  name = f"{ir_name}/pairs"
+  library.registry.register(name, library.datasets.base.Dataset(base, Pairs()))
+  two, one = pairs(read("ir_datasets", name))
+  assert two == Pair(
+    "two ?", ("third",), ("first", "second"), "q2", ("d3",), ("d1", "d2")
+  )
+  assert one.negative_ids == ("d3",)
+
+
 def test_unknown_names_of_ir_datasets(read, ir_name):
   with pytest.raises(ValueError, match="no/such: ir_datasets knows no such"):
     read("ir_datasets", "no/such")

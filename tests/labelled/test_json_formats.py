@@ -50,6 +50,16 @@ def test_files_with_and_without_titles_are_not_mixed(read, write):
   assert len(read("tevatron", *files, titles="drop").pairs) == 2
 
 
+def test_all_files_of_a_folder(read, write):
+  content = lines(TEVATRON)
+  folder = write(
+    b__jsonl=content, a__jsonl__gz=gzip.compress(content.encode()), c__txt="x"
+  )
+  assert len(read("tevatron", folder).pairs) == 2
+  with pytest.raises(ValueError, match="holds no .json file"):
+    read("nq", folder)
+
+
 SENTENCE_TRANSFORMERS = {
   "triplet": {"query": "q", "positive": "p", "negative": "n"},
   "anchor": {"anchor": "q", "positive": "p", "negative": "n"},

@@ -85,6 +85,16 @@ def test_a_store_is_made_once(tmp_path):
   assert other.directory != store.directory
 
 
+def test_a_store_is_found_by_another_name_of_its_file(tmp_path):
+  build(tmp_path, [Entry("a", "", "x", 0, 3)])
+  source = text_store_writer.Source(
+    ["./corpus.tsv"], {"facts": []}, lambda _: ()
+  )
+  store = text_store_writer.build(tmp_path, source, Ledger())
+  (entry,) = store
+  assert store.place(entry) == "./corpus.tsv:3"
+
+
 def test_a_repeated_id_is_refused(tmp_path):
   entries = [Entry(name, "", name, 0, n) for n, name in enumerate("abca", 1)]
   with pytest.raises(lines.BadLineError) as error:

@@ -11,7 +11,7 @@ https://doi.org/10.1007/BF03037022).
 import collections
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gtr_jax.community import blocks, spill, workers

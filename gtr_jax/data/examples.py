@@ -6,10 +6,11 @@ says; several make a mixture.
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gtr_jax.data import (
+  mixing_rates,
   task_names,
   token_store,
   token_store_writer,
@@ -21,29 +22,6 @@ from gtr_jax.files import lines
 from gtr_jax.types import TowerName
 
 Progress = Callable[[int], None]
-# A task, several by their sizes, or several with their rates.
-Tasks = str | Sequence[str] | Mapping[str, float]
-Prompts = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Mixing:
-  """How several tasks become batches.
-
-  Attributes:
-    homogeneous: whether every batch is of one task.
-    temperature: T of rates by size: a task of n pairs gets n^(1/T).  1 is by
-      size, more evens the tasks out.
-    maximum: a task with more pairs counts as one of so many; None: no limit.
-    prompts: of tasks that have others than the rest, query and passage.
-
-  Source: Raffel et al., 2020 (https://arxiv.org/abs/1910.10683), section 3.5.2.
-  """
-
-  homogeneous: bool = False
-  temperature: float = 1.0
-  maximum: int | None = None
-  prompts: Mapping[str, Prompts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,10 +53,10 @@ class Opening:
 
 
 def open_tasks(
-  tasks: Tasks,
+  tasks: mixing_rates.Tasks,
   opening: Opening,
   tokenizer: vocabulary.Tokenizer | None = None,
-  mixing: Mixing | None = None,
+  mixing: mixing_rates.Mixing | None = None,
 ) -> tuple[Mixture, vocabulary.Tokenizer]:
   """The tokenised examples of tasks, and what tokenised them.
 
@@ -92,11 +70,11 @@ def open_tasks(
     ValueError: no such task, bad data, lengths with other keys, or rates that
       make no mixture.
   """
-  mixing = mixing or Mixing()
+  mixing = mixing or mixing_rates.Mixing()
   lines.check_mode(opening.on_bad_line)
   towers = tower_lengths(opening.lengths)
-  rates = tasks_with_rates(tasks, opening.names)
-  _check_mixing(mixing, rates)
+  rates = mixing_rates.tasks_with_rates(tasks, opening.names)
+  mixing_rates.check(mixing, rates)
   texts = {
     task: task_names.open_task(task, opening.on_bad_line, opening.names)
     for task in rates
@@ -116,16 +94,19 @@ def open_tasks(
       own = prompts and vocabulary.Tokenizer(tokenizer.model_bytes, *prompts)
       tokens = _tokenized(source, towers, own or tokenizer)
     store = _store(tokens, towers, opening)
-    parts.append(Part(task, store, rate_of(rates[task], len(store), mixing)))
+    parts.append(
+      Part(task, store, mixing_rates.rate_of(rates[task], len(store), mixing))
+    )
   return Mixture(parts, mixing.homogeneous), tokenizer
 
 
 def bring_vocabulary(
-  tasks: Tasks, names: task_names.Names = task_names.NONE
+  tasks: mixing_rates.Tasks, names: task_names.Names = task_names.NONE
 ) -> bool:
   """Whether a task has a vocabulary of its own, as SeqIO's tasks have."""
   return not all(
-    task_names.is_text(task, names) for task in tasks_with_rates(tasks, names)
+    task_names.is_text(task, names)
+    for task in mixing_rates.tasks_with_rates(tasks, names)
   )
 
 
@@ -154,55 +135,6 @@ class _TokenSource:
   facts: Mapping[str, Any]
   tokenizer: vocabulary.Tokenizer
   chunks: Callable[[lines.Report], Iterator[tokenization.TokenColumns]]
-
-
-def tasks_with_rates(
-  tasks: Tasks, names: task_names.Names
-) -> Mapping[str, float | None]:
-  """The tasks that are asked for, each with its rate; None is by size."""
-  if not isinstance(tasks, str):
-    if not tasks:
-      raise ValueError("no task is named: give one, or a mixture of several")
-    if isinstance(tasks, Mapping):
-      return tasks
-    if len(set(tasks)) < len(tasks):
-      raise ValueError(
-        f"a task is named twice among {', '.join(tasks)}: name each once, or"
-        " give rates"
-      )
-    return dict.fromkeys(tasks)
-  return task_names.rates(tasks, names)
-
-
-def rate_of(rate: float | None, size: int, mixing: Mixing) -> float:
-  """The rate of a task of so many pairs: the one given, or by its size."""
-  if rate is not None:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-      raise ValueError(
-        f"the rate of a task is {rate!r}: give a number, such as 2.5"
-      )
-    return rate
-  return min(size, mixing.maximum or size) ** (1 / mixing.temperature)
-
-
-def _check_mixing(mixing: Mixing, rates: Mapping[str, float | None]) -> None:
-  by_size = Mixing(mixing.homogeneous, prompts=mixing.prompts)
-  if mixing != by_size and None not in rates.values():
-    raise ValueError(
-      "rates are given, and a temperature or a maximum for rates by size too:"
-      " leave the rates out, or those"
-    )
-  if not mixing.temperature > 0:
-    raise ValueError(
-      f"the temperature of a mixture is {mixing.temperature}: give a number"
-      " above 0"
-    )
-  unknown = sorted(set(mixing.prompts) - set(rates))
-  if unknown:
-    raise ValueError(
-      f"prompts are given for {unknown[0]!r}, which is none of the tasks"
-      f" {', '.join(map(repr, rates))}: give them under a task's name"
-    )
 
 
 def _tokenizer(

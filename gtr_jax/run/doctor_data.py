@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gtr_jax.data import (
   examples,
+  mixing_rates,
   sources,
   task_names,
   task_texts,
@@ -95,7 +96,7 @@ class Data:
     return shares.of(
       self.sizes,
       {
-        task: examples.rate_of(rate, self.sizes[task], mixing)
+        task: mixing_rates.rate_of(rate, self.sizes[task], mixing)
         for task, rate in self.rates.items()
       },
       steps and steps * self.config.batch_size,
@@ -122,7 +123,7 @@ def of(args: argparse.Namespace) -> Data:
   config, num_steps = _config(args)
   if args.data and not task_names.is_text(args.data):
     sources.check_files([pathlib.Path(args.data)])
-  rates = examples.tasks_with_rates(config.task, config.names())
+  rates = mixing_rates.tasks_with_rates(config.task, config.names())
   tokenizer, told = _tokenizer(config, list(rates), args.on_bad_line)
   return Data(
     ", ".join(rates) if args.gin_file else args.data or args.task,

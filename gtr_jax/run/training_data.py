@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 
-from gtr_jax.data import examples, packed, pipeline, task_names
+from gtr_jax.data import examples, mixing_rates, packed, pipeline, task_names
 from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.files import lines
 from gtr_jax.run import model_directory
@@ -43,7 +43,7 @@ class TrainingData:
       None takes the model directory.
   """
 
-  task: examples.Tasks
+  task: mixing_rates.Tasks
   feature_lengths: Mapping[str, int]
   batch_size: int
   num_negatives: int
@@ -57,7 +57,7 @@ class TrainingData:
   homogeneous_batches: bool = False
   mixture_temperature: float = 1.0
   mixture_maximum: int | None = None
-  task_prompts: Mapping[str, examples.Prompts] = dataclasses.field(
+  task_prompts: Mapping[str, mixing_rates.Prompts] = dataclasses.field(
     default_factory=dict
   )
   data_dir: str | None = None
@@ -128,9 +128,9 @@ class TrainingData:
     """Tasks and mixtures by their names."""
     return catalogue.names(self.data_dir)
 
-  def mixing(self) -> examples.Mixing:
+  def mixing(self) -> mixing_rates.Mixing:
     """How several tasks become batches."""
-    return examples.Mixing(
+    return mixing_rates.Mixing(
       homogeneous=self.homogeneous_batches,
       temperature=self.mixture_temperature,
       maximum=self.mixture_maximum,

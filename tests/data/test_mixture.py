@@ -9,6 +9,7 @@ import pytest
 from gtr_jax import types
 from gtr_jax.data import (
   examples,
+  mixing_rates,
   mixture,
   packed,
   pipeline,
@@ -272,7 +273,7 @@ def opening(tmp_path):
 )
 def test_rates_by_size(files, opening, tokenizer, options, due):
   mixed, _ = examples.open_tasks(
-    files, opening, tokenizer, examples.Mixing(**options)
+    files, opening, tokenizer, mixing_rates.Mixing(**options)
   )
   assert [part.rate for part in mixed.parts] == pytest.approx(due)
 
@@ -284,7 +285,7 @@ def test_rates_that_are_given(files, opening, tokenizer):
 
 
 def test_a_task_has_prompts_of_its_own(files, opening, tokenizer):
-  mixing = examples.Mixing(prompts={files[1]: ("query: ", "")})
+  mixing = mixing_rates.Mixing(prompts={files[1]: ("query: ", "")})
   mixed, kept = examples.open_tasks(files[:2], opening, tokenizer, mixing)
   assert kept is tokenizer
   texts = [
@@ -319,6 +320,6 @@ def test_what_is_no_mixture_is_refused(
 ):
   with pytest.raises(ValueError, match=reason) as error:
     examples.open_tasks(
-      tasks(files), opening, tokenizer, examples.Mixing(**mixing)
+      tasks(files), opening, tokenizer, mixing_rates.Mixing(**mixing)
     )
   assert "\n" not in str(error.value)

@@ -61,8 +61,12 @@ def distinct(
       if number < 0:
         yield pair
         continue
-      tally["questions.left_out.near_duplicate"] += 1
-      tally["answers.left_out.near_duplicate"] += len(pair.positives)
+      count_near_duplicate(tally, pair)
+
+
+def count_near_duplicate(tally: Tally, pair: Pair) -> None:
+  tally["questions.left_out.near_duplicate"] += 1
+  tally["answers.left_out.near_duplicate"] += len(pair.positives)
 
 
 def compared(pair: Pair) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from gtr_jax.data.pair import Pair, parse_pair
-from gtr_jax.files import lines
+from gtr_jax.files import lines, optional
 
 SUFFIXES = (".tfrecord", ".array_record")
 
@@ -104,19 +104,19 @@ def _of_tfrecord(path: pathlib.Path) -> Iterator[bytes]:
 
   number = 0
   try:
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    for number, record in enumerate(records, start=1):
+    records: Any = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    for record in records:
       yield record
+      number += 1
   except tf.errors.OpError as error:
     raise _broken(path, number, str(error.message)) from None
 
 
 def _of_array_record(path: pathlib.Path) -> Iterator[bytes]:
-  from array_record.python import array_record_module
-
+  library = optional.load("array_record.python.array_record_module", "data")
   number = 0
   try:
-    reader = array_record_module.ArrayRecordReader(str(path))
+    reader = library.ArrayRecordReader(str(path))
     num_records = reader.num_records()
     for number in range(0, num_records, _BATCH_RECORDS):
       end = min(number + _BATCH_RECORDS, num_records)

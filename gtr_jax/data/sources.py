@@ -1,6 +1,6 @@
 """Text pairs from files, read strictly: bad input never passes silently.
 
-JSONL: a line is one JSON object with the fields that `pair.py` lists, and a file
+JSONL: a line is one JSON object with the fields that `pair.py` lists; a file
 may be compressed.  TFRecord and ArrayRecord: see `record_files`.
 """
 

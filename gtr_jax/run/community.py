@@ -2,11 +2,19 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gtr_jax.run import arguments, cli
+
+if TYPE_CHECKING:
+  import pathlib
+
+  from gtr_jax.community.choosing import Rules
+  from gtr_jax.community.dumps import Sites
+  from gtr_jax.community.tally import Tally
 
 NAMES = {"title": "title", "body": "body", "answer": "answer", "id": "id"}
 
@@ -68,6 +76,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       metavar="NAME",
       help=f"of --format=fields: the field of the {name}",
     )
+  parser.add_argument(
+    "--beam",
+    choices=("tfrecord", "array_record"),
+    help="make the same pairs as an Apache Beam pipeline, into such files, for"
+    " dumps of any size (stackexchange and reddit)",
+  )
+  parser.add_argument(
+    "--beam_options",
+    default="",
+    metavar="FLAGS",
+    help="Beam's own flags in one string: '--runner=FlinkRunner …'",
+  )
   arguments.add_on_bad_line(parser, "the input")
 
 
@@ -146,13 +166,10 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.files import json_shards
 
   _check(args)
-  sources = dumps.find(args.format, args.input, args.site)
-  tallies = {}
+  sites = dumps.find(args.format, args.input, args.site)
   with json_shards.replacing(pathlib.Path(args.output)) as folder:
-    for site, files in sources.items():
-      tally = tallies[site] = output.Tally()
-      pairs = dumps.pairs(site, files, _options(args, site, folder), tally)
-      output.write(folder, site, pairs, args.shards, tally)
+    make = _by_beam if args.beam else _here
+    tallies = make(args, sites, folder)
     if not any(tally["pairs.out"] for tally in tallies.values()):
       table = " ".join(" ".join(output.table(tallies)).split())
       raise ValueError(f"no pair came out of {args.input[0]}: {table}")
@@ -163,8 +180,56 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   return result
 
 
-def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
-  from gtr_jax.community import choosing, dumps, fields, filters
+def _here(
+  args: argparse.Namespace, sites: "Sites", folder: "pathlib.Path"
+) -> "dict[str, Tally]":
+  """Pairs by this machine; what became of all that was read."""
+  from gtr_jax.community import dumps, fields, output
+
+  names = fields.Names(
+    **{name: getattr(args, f"{name}_field") for name in NAMES},
+    with_body=args.body,
+  )
+  tallies = {}
+  for site, files in sites.items():
+    tally = tallies[site] = output.Tally()
+    options = dumps.Options(
+      format=args.format,
+      rules=_rules(args, site),
+      near_duplicates=args.near_duplicates,
+      temporary=args.temporary or folder,
+      num_workers=args.workers,
+      on_bad_line=args.on_bad_line,
+      names=names,
+    )
+    pairs = dumps.pairs(site, files, options, tally)
+    output.write(folder, site, pairs, args.shards, tally)
+  return tallies
+
+
+def _by_beam(
+  args: argparse.Namespace, sites: "Sites", folder: "pathlib.Path"
+) -> "dict[str, Tally]":
+  """The same by Apache Beam."""
+  from gtr_jax.community import beam_pipeline
+
+  return beam_pipeline.run(
+    beam_pipeline.Job(
+      format=args.format,
+      sites=sites,
+      rules={site: _rules(args, site) for site in sites},
+      near_duplicates=args.near_duplicates,
+      on_bad_line=args.on_bad_line,
+      folder=folder,
+      kind=args.beam,
+      num_shards=args.shards,
+      runner_options=shlex.split(args.beam_options),
+    )
+  )
+
+
+def _rules(args: argparse.Namespace, site: str) -> "Rules":
+  from gtr_jax.community import choosing, dumps, filters
 
   lengths = {
     text: filters.Lengths(
@@ -176,7 +241,7 @@ def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
     )
     for text in ("query", "answer")
   }
-  rules = choosing.Rules(
+  return choosing.Rules(
     site=site,
     to_text=dumps.to_text(args.format, not args.drop_code),
     filters=filters.Filters(
@@ -189,24 +254,16 @@ def _options(args: argparse.Namespace, site: str, folder: Any) -> Any:
     closed=args.closed,
     body=args.body,
   )
-  return dumps.Options(
-    format=args.format,
-    rules=rules,
-    near_duplicates=args.near_duplicates,
-    temporary=args.temporary or folder,
-    num_workers=args.workers,
-    on_bad_line=args.on_bad_line,
-    names=fields.Names(
-      **{name: getattr(args, f"{name}_field") for name in NAMES},
-      with_body=args.body,
-    ),
-  )
 
 
 def _check(args: argparse.Namespace) -> None:
   for name in ("shards", "workers", "num_answers"):
     if getattr(args, name) < 1:
       raise ValueError(f"--{name} is {getattr(args, name)}: give 1 or more")
+  if args.beam and args.format not in ("stackexchange", "reddit"):
+    raise ValueError(
+      f"--beam with --format={args.format}: run it without --beam"
+    )
   if args.near_duplicates and not 0.5 <= args.near_duplicates <= 1:
     raise ValueError(
       f"--near_duplicates is {args.near_duplicates}: give 0.5 to 1, or 0"

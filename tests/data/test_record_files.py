@@ -1,5 +1,7 @@
 """Pairs in record files: as they were, or one clear error."""
 
+import importlib
+
 import pytest
 
 from gtr_jax.data import record_files, sources
@@ -22,9 +24,8 @@ def write_tfrecord(path, records):
 
 
 def write_array_record(path, records):
-  from array_record.python import array_record_module
-
-  writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+  library = importlib.import_module("array_record.python.array_record_module")
+  writer = library.ArrayRecordWriter(str(path), "group_size:1")
   for record in records:
     writer.write(record)
   writer.close()

@@ -127,8 +127,31 @@ def test_bad_rows(sites, tmp_path, capsys):
   assert "1 left out: bad" in out and f"{path}:3: " in error
 
 
+def test_beam(sites, tmp_path, capsys):
+  pytest.importorskip(
+    "apache_beam",
+    reason="apache-beam is not installed: [beam]; a large library",
+  )
+  run("--input", sites, "--output", tmp_path / "here")
+  capsys.readouterr()
+  flags = ["--beam=tfrecord", "--beam_options=--runner=DirectRunner"]
+  run("--input", sites, "--output", tmp_path / "beam", *flags)
+  results = [
+    json.loads((tmp_path / name / "statistics.json").read_text())
+    for name in ("here", "beam")
+  ]
+  assert results[0] == results[1]
+  files = sorted((tmp_path / "beam").glob("*.tfrecord"))
+  assert len(files) == 2
+  found = [
+    (p.query_id, p.query, *p.positives) for p in sources.read_pairs(files)
+  ]
+  assert sorted(found) == sorted(pairs_of(tmp_path / "here"))
+
+
 MISTAKES = [
   (["--shards=0"], "--shards is 0: give 1 or more"),
+  (["--format=faq", "--beam=tfrecord"], "run it without --beam"),
   (["--near_duplicates=0.2"], "give 0.5 to 1, or 0"),
   (["--min_answer_score=1000"], "no pair came out of"),
 ]

@@ -10,6 +10,7 @@ NAMES = (
   "ring",
   "encode",
   "pipeline",
+  "community",
   "tokenise",
   "checkpoint",
   "startup",

@@ -66,7 +66,9 @@ def cut(
       line += pending.count(b"\n", 0, end)
       pending = pending[end:]
     if len(pending) > MAX_RECORD_BYTES:
-      yield Block(str(path), line, b"", too_long=True)
+      # A record that starts with the end of a line begins in the next one.
+      begins = line + pending.startswith(b"\n")
+      yield Block(str(path), begins, b"", too_long=True)
       line += pending.count(b"\n")
       pending, skipping = b"", True
   if pending:

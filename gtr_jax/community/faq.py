@@ -20,7 +20,7 @@ from gtr_jax.files.lines import BadLineError
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 
-_MAX_PAGE_BYTES = 1 << 26
+_MAX_PAGE_BYTES = 1 << 24
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]+)", re.I)
 _MARKS = {
   b"\xef\xbb\xbf": "utf-8",

@@ -8,10 +8,10 @@ from gtr_jax.files import optional
 
 # Words on two sides of such a tag are two words.
 _BLOCK = re.compile(
-  r"</?(?:address|article|aside|blockquote|br|center|dd|details|dialog|div|dl"
+  r"<(?=/?(?:address|article|aside|blockquote|br|center|dd|details|dialog|div|dl"
   r"|dt|fieldset|figcaption|figure|footer|form|h[1-6]|header|hr|legend|li|main"
   r"|nav|ol|option|p|pre|section|summary|table|tbody|td|tfoot|th|thead|tr|ul)"
-  r"\b",
+  r"\b)",
   re.IGNORECASE,
 )
 _TAG = re.compile(
@@ -54,7 +54,7 @@ class HtmlToText:
       return Text(" ".join(html.split()))
     if too_deep(html):
       return Text("", refused="too_deep")
-    tree = parse(_BLOCK.sub(r"\n\g<0>", html))
+    tree = parse(_BLOCK.sub("\n<", html))
     for node in tree.css(_UNREAD):
       node.decompose()
     blocks = tree.css(_CODE) if "<pre" in html.lower() else []

@@ -6,6 +6,7 @@ import json
 import pytest
 
 EXPECTED = {
+  "community": {"Stack Exchange: parse", "Stack Exchange: to pairs"},
   "full_rows": {"full rows: step", "full rows: encode"},
   "packed": {"packed train step"},
   "chunks": {"chunked train step"},
@@ -25,6 +26,7 @@ EXPECTED = {
   },
 }
 FLAGS = {
+  "community": ["--megabytes=0.1"],
   "full_rows": ["--alone", "--encode_rows=8"],
   "packed": ["--alone"],
   "chunks": ["--chunks=2"],
@@ -37,6 +39,9 @@ FLAGS = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_prints_its_figures(name, capsys):
+  if name == "community":
+    for library in ("selectolax", "rensa"):
+      pytest.importorskip(library, reason=f"{library} is not installed: [data]")
   module = importlib.import_module(f"benchmarks.{name}")
   module.main(["--size=tiny", "--repeats=2", *FLAGS.get(name, [])])
   lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

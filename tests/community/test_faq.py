@@ -120,6 +120,13 @@ def test_one_clear_error_with_its_place(tmp_path, html, reason):
   assert "\n" not in str(error.value)
 
 
+def test_a_page_that_is_too_long(tmp_path, monkeypatch):
+  monkeypatch.setattr(faq, "_MAX_PAGE_BYTES", 100)
+  assert read(tmp_path, "x" * 100) == []
+  with pytest.raises(BadLineError, match="a page of more than 100 bytes"):
+    read(tmp_path, "x" * 101)
+
+
 def test_nested_json_without_questions_ends(tmp_path):
   value = {"@type": "Question", "name": "q", "acceptedAnswer": {"text": "a"}}
   for _ in range(100):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import dumps as made_up
-from gtr_jax.community import choosing, dumps, filters, reddit
+from gtr_jax.community import blocks, choosing, dumps, filters, reddit
 from gtr_jax.community.tally import Tally
 from gtr_jax.files.lines import BadLineError
 
@@ -135,6 +135,20 @@ def test_a_bad_line_is_an_error_or_a_counted_skip(tmp_path, line, reason):
   pairs, tally = read(tmp_path, SUBMISSIONS, records, on_bad_line="skip")
   assert pairs == read(tmp_path, SUBMISSIONS, COMMENTS)[0]
   assert tally["records.left_out.bad"] == 1
+
+
+def test_a_line_that_is_too_long(tmp_path, monkeypatch):
+  monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
+  monkeypatch.setattr(blocks, "MAX_RECORD_BYTES", 1000)
+  long = comment("k9", "t3_a", "x" * 2000)
+  records = [*COMMENTS[:2], long, *COMMENTS[2:]]
+  with pytest.raises(BadLineError, match=r"1.jsonl:3: a record of more than 1"):
+    read(tmp_path, SUBMISSIONS, records)
+  pairs, tally = read(tmp_path, SUBMISSIONS, records, on_bad_line="skip")
+  assert pairs == read(tmp_path, SUBMISSIONS, COMMENTS)[0]
+  assert tally["records.left_out.bad"] == 1
+  with pytest.raises(BadLineError, match="0.jsonl:1: a record of more than 1"):
+    read(tmp_path, [long])
 
 
 def test_an_id_that_comes_twice(tmp_path):

@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   flags.add_argument("--encode_rows", type=int, default=64)
   flags.add_argument("--threads", type=int, default=os.cpu_count())
   flags.add_argument("--alone", action="store_true", help="without the others")
+  flags.add_argument("--only", choices=("step", "encode"))
   options = flags.parse_args(arguments)
   size = training.SIZES[options.size]
   batch = training.full_rows(size)
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   work = {"step": size.batch_size, "encode": options.encode_rows}
   units = {"step": "pairs/s", "encode": "passages/s"}
   for name, case in cases.items():
+    if options.only not in (None, name):
+      continue
     times = runner.alternate(
       {"ours": case, **peers.cases(name)}, options.repeats
     )

@@ -5,7 +5,8 @@
   qrels/SPLIT.tsv    query-id, corpus-id, score
   *.run, *.trec      a ranking, whose passages become negatives
 
-Each also as .gz.  `evaluation/beir.py` reads them for tests, in memory.
+Each also as .gz, and all in a .zip.  `evaluation/beir.py` reads them for tests,
+in memory.
 """
 
 import pathlib
@@ -25,6 +26,12 @@ from gtr_jax.labelled.question import Question
 from gtr_jax.labelled.settings import Settings
 
 DUE = "a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
+_NAMES = {
+  "corpus": r"corpus\.jsonl",
+  "queries": r"queries\.jsonl",
+  "judgements": r".+\.tsv",
+  "ranking": r".+\.(run|trec)",
+}
 
 
 def questions(
@@ -37,13 +44,15 @@ def questions(
     lines.BadLineError: bad data, unless it is left out.
   """
   given = archives.unpacked(paths, settings.cache)
-  folders = [path / "qrels" for path in given]
-  files = [folder / f"{settings.split}.tsv" for folder in folders]
+  folders = [path for path in given if path.is_dir()]
+  qrels_folders = [_qrels_folder(folder) for folder in folders]
+  files = [folder / f"{settings.split}.tsv" for folder in qrels_folders]
   there = [path for path in files if path.is_file()]
-  found = inputs.find([*given, *there], _patterns(), _patterns(), DUE)
+  in_folder = {r: form for r, form in _NAMES.items() if r != "judgements"}
+  found = inputs.find([*given, *there], in_folder, _NAMES, DUE)
   judgements = found.get("judgements")
   if not judgements:
-    splits = [path.stem for folder in folders for path in folder.glob("*.tsv")]
+    splits = [p.stem for folder in qrels_folders for p in folder.glob("*.tsv")]
     raise ValueError(
       f"there is no qrels/{settings.split}.tsv: the splits are"
       f" {', '.join(sorted(splits)) or 'none'}"
@@ -68,6 +77,12 @@ def questions(
   return judged.questions(queries, passages, judgement_store, settings, ledger)
 
 
+def _qrels_folder(folder: pathlib.Path) -> pathlib.Path:
+  """An unpacked archive has all its files in one folder."""
+  qrels_folder = folder / "qrels"
+  return qrels_folder if qrels_folder.is_dir() else folder
+
+
 def read_texts(
   path: pathlib.Path, ledger: Ledger
 ) -> Iterator[tuple[int, stores.Row]]:
@@ -82,12 +97,3 @@ def _row(line: str) -> stores.Row:
     fields.optional_string(record.get("title"), "title").strip(),
     fields.string(record.get("text"), "text"),
   )
-
-
-def _patterns() -> inputs.Patterns:
-  return {
-    "corpus": r"corpus\.jsonl",
-    "queries": r"queries\.jsonl",
-    "judgements": r".+\.tsv",
-    "ranking": r".+\.(run|trec)",
-  }

@@ -14,6 +14,7 @@ RocketQA's has (`rocketqa.py`).
 """
 
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 
 from gtr_jax.labelled import (
@@ -52,8 +53,8 @@ def questions(
     lines.BadLineError: bad data, unless it is left out.
   """
   paths = archives.unpacked(paths, settings.cache)
-  split = settings.split.replace(".", r"\.")
-  found = inputs.find(paths, _patterns(split), _patterns(r".+?"), DUE)
+  in_folder = _patterns("." + settings.split)
+  found = inputs.find(paths, in_folder, _patterns(None), DUE)
   if found.get("titles"):
     raise ValueError(f"{found['titles'][0]}: {_WITH_TITLES}")
   given = [role for role in _LISTS if found.get(role)]
@@ -123,13 +124,15 @@ def read_queries(
   )
 
 
-def _patterns(split: str) -> inputs.Patterns:
+def _patterns(ending: str | None) -> inputs.Patterns:
+  """What names look like; None stands for any split."""
+  split = r"(\..+?)?" if ending is None else re.escape(ending)
   return {
     "passages": r"collection\.tsv",
-    "queries": rf"queries\.{split}\.tsv",
-    "judgements": rf"qrels\.{split}\.tsv",
-    "triples": rf".*triples\.{split}(\..*)?",
-    "top-ranked passages": rf"top1000\.{split}(\..*)?|.+\.(run|trec)",
+    "queries": rf"queries{split}\.tsv",
+    "judgements": rf"qrels{split}\.tsv",
+    "triples": rf".*triples{split}(\..*)?",
+    "top-ranked passages": rf"top1000{split}(\..*)?|.+\.(run|trec)",
     "hard negatives": r".*hard-negatives.*\.jsonl",
     "scores": r".*scores.*\.json",
     "titles": r".*title.*",

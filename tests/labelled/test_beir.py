@@ -1,6 +1,7 @@
 """BEIR folders as training data."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_a_folder(read, folder):
     Pair("Q ?", ("A first",), ("second",), "q", ("a",), ("b",)),
     Pair("R ?", ("third",), (), "7", ("3",)),
   ]
+
+
+def test_an_archive_as_it_is_downloaded(read, folder, tmp_path):
+  path = tmp_path / "set.zip"
+  with zipfile.ZipFile(path, "w") as archive:
+    for file in folder.rglob("*"):
+      archive.write(file, f"set/{file.relative_to(folder)}")
+  assert pairs(read("beir", path)) == pairs(read("beir", folder))
+  path.write_bytes(path.read_bytes()[:-30])
+  with pytest.raises(ValueError, match="set.zip: the archive is broken"):
+    read("beir", path)
 
 
 def test_texts_are_those_of_evaluation(read, folder):

@@ -69,6 +69,17 @@ def test_the_split_decides_between_files(read, folder, write):
   assert pair == Pair("dev ?", ("four",), (), "13", ("4",))
 
 
+def test_named_files_need_no_split(read, write):
+  folder = write(
+    collection__tsv=FILES["collection__tsv"],
+    queries__tsv=FILES["queries__train__tsv"],
+    qrels__dev__small__tsv=FILES["qrels__train__tsv"],
+  )
+  assert pairs(read("msmarco", *folder.iterdir())) == [TEN, ELEVEN]
+  with pytest.raises(ValueError, match="name does not tell what it is"):
+    read("msmarco", folder / "collection.tsv", write(x__tsv="x") / "x.tsv")
+
+
 TRIPLES = "10\t0\t3\n10\t0\t4\n11\t1\t3\n11\t2\t2\n11\t2\t1\n11\t2\t4\n"
 
 

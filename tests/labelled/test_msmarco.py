@@ -112,13 +112,15 @@ def test_known_positives_of_scattered_triples_are_no_negatives(read, write):
 
 def test_triples_of_texts(read, write):
   folder = write(
-    triples__train__small__tsv="a ?\tyes\tno\na ?\tyes\tNO \na ?\tyes\tYes\n"
+    triples__train__small__tsv="a ?\tyes\tno\na ?\tyes\tNO \n"
+    "a ?\tyes\tYes\na ?\tyes\tA  ?\n"
   )
   result = read("msmarco", folder)
   assert pairs(result) == [Pair("a ?", ("yes",), ("no",))]
   assert result.ledger.filtered == {
     "copy_of_negative": 1,
     "copy_of_positive": 1,
+    "copy_of_query": 1,
   }
 
 
@@ -127,7 +129,7 @@ def hard(*records):
 
 
 HARD = hard(
-  {"qid": 10, "pos": [0], "neg": {"bm25": [3, 1], "ance": [0, 4, 3]}},
+  {"qid": 10, "pos": [0], "neg": {"bm25": [3, 1], "ance": [4, 0, 3]}},
   {"qid": 11, "pos": [1], "neg": {"bm25": [2, 3], "ance": []}},
 )
 
@@ -135,8 +137,8 @@ HARD = hard(
 def test_hard_negatives_take_turns(read, write):
   folder = write(**FILES, **{"msmarco-hard-negatives__jsonl": HARD})
   result = read("msmarco", folder)
-  # 3 of bm25, 0 of ance is the positive, then 1, 4; 2 was judged.
-  assert [p.negative_ids for p in pairs(result)] == [("3", "1", "4"), ("3",)]
+  # 0 is the positive of the first query, 2 was judged one of the second.
+  assert [p.negative_ids for p in pairs(result)] == [("3", "4", "1"), ("3",)]
   assert result.ledger.filtered == {"positive": 2, "repeated": 1}
   result = read("msmarco", folder, systems=("ance",))
   assert [p.negative_ids for p in pairs(result)] == [("4", "3"), None]
@@ -160,12 +162,12 @@ def test_scores_filter_and_are_kept(read, write):
   )
   first, second = read("msmarco", folder).pairs
   assert first.positive_scores == (9.0,)
-  assert first.negative_scores == (8.5, 2.0, -1.5)
+  assert first.negative_scores == (8.5, -1.5, 2.0)
   result = read("msmarco", folder, margin=1.0, max_score=3.0)
-  assert [p.negative_ids for p in pairs(result)] == [("1", "4"), None]
+  assert [p.negative_ids for p in pairs(result)] == [("4", "1"), None]
   assert result.ledger.filtered["max_score"] == 2
   result = read("msmarco", folder, relative_margin=0.1)
-  assert [p.negative_ids for p in pairs(result)] == [("1", "4"), ("3",)]
+  assert [p.negative_ids for p in pairs(result)] == [("4", "1"), ("3",)]
 
 
 def test_scores_beside_the_ids(read, write):

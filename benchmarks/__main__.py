@@ -11,6 +11,7 @@ NAMES = (
   "encode",
   "pipeline",
   "community",
+  "labelled",
   "tokenise",
   "checkpoint",
   "startup",

@@ -7,6 +7,13 @@ import pytest
 
 EXPECTED = {
   "community": {"Stack Exchange: parse", "Stack Exchange: to pairs"},
+  "labelled": {
+    "text store: build",
+    "text store: look up",
+    "MS MARCO to pairs: judgements",
+    "MS MARCO to pairs: 1 hard negative",
+    "MS MARCO to pairs: 8 hard negatives",
+  },
   "full_rows": {"full rows: step", "full rows: encode"},
   "packed": {"packed train step"},
   "chunks": {"chunked train step"},
@@ -27,6 +34,7 @@ EXPECTED = {
 }
 FLAGS = {
   "community": ["--megabytes=0.1"],
+  "labelled": ["--passages=200"],
   "full_rows": ["--alone", "--encode_rows=8"],
   "packed": ["--alone"],
   "chunks": ["--chunks=2"],

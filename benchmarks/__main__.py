@@ -13,6 +13,7 @@ NAMES = (
   "community",
   "labelled",
   "tokenise",
+  "doctor",
   "checkpoint",
   "startup",
 )

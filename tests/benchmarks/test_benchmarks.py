@@ -26,6 +26,7 @@ EXPECTED = {
     "packed batches: five tasks",
     "packed batches: one store",
   },
+  "doctor": {"doctor"},
   "checkpoint": {
     "checkpoint: save until on disk",
     "checkpoint: training waits",
@@ -41,6 +42,7 @@ FLAGS = {
   "ring": ["--batch_sizes=16", "--width=8", "--tile=2"],
   "encode": ["--alone", "--texts=8"],
   "tokenise": ["--pairs=64", "--batch_size=8", "--batches=1"],
+  "doctor": ["--pairs=64"],
   "pipeline": ["--examples=64", "--batch_size=8", "--batches=1"],
 }
 

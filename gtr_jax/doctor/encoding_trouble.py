@@ -21,7 +21,7 @@ _SIGNS: Mapping[str, re.Pattern[str]] = {
     re.I,
   ),
 }
-_ASCII_SIGNS = ("nul", "control", "html")
+_NOT_PRINTABLE = ("nul", "control", "invisible")
 KINDS = (*_SIGNS, "mojibake")
 _AROUND = 30  # Characters of an excerpt on both sides.
 
@@ -38,14 +38,23 @@ def finder() -> Finder:
   is_garbled = _garbled() if can_see_mojibake() else None
 
   def find(text: str) -> Iterator[tuple[str, str]]:
-    is_ascii = text.isascii()
-    for kind in _ASCII_SIGNS if is_ascii else _SIGNS:
+    for kind in _possible(text):
       if found := _SIGNS[kind].search(text):
         yield kind, around(text, found.start(), found.end())
-    if is_garbled is not None and not is_ascii:
+    if is_garbled is not None and not text.isascii():
       yield from (("mojibake", excerpt) for excerpt in is_garbled(text))
 
   return find
+
+
+def _possible(text: str) -> Iterator[str]:
+  """The kinds that a quick look does not rule out."""
+  if not text.isprintable():  # Of line ends, too.
+    yield from _NOT_PRINTABLE
+  if "\ufffd" in text:
+    yield "replacement"
+  if "<" in text or "&" in text:
+    yield "html"
 
 
 def around(text: str, start: int, end: int) -> str:

@@ -4,6 +4,7 @@ Ten million different texts share a number by chance once in 370,000 times.
 """
 
 import hashlib
+import itertools
 import re
 import unicodedata
 import zlib
@@ -65,7 +66,7 @@ def runs(plain_texts: Sequence[str]) -> Runs:
   by_text = [_WORD.findall(text) for text in plain_texts]
   counts = np.array([len(found) for found in by_text], np.int64)
   hashes = np.fromiter(
-    (zlib.crc32(word.encode()) for found in by_text for word in found),
+    map(zlib.crc32, map(str.encode, itertools.chain.from_iterable(by_text))),
     np.uint64,
     counts.sum(),
   )

@@ -164,3 +164,16 @@ def test_classes_join_rows_by_any_key():
 
 def test_no_key_joins_nothing():
   assert len(set(fn.classes(np.zeros(4, np.uint64)).tolist())) == 4
+
+
+@pytest.mark.parametrize("num_rows", [255, 256, 257, 70_000])
+def test_classes_of_many_rows_keep_apart(num_rows):
+  texts = np.arange(1, num_rows + 1, dtype=np.uint64)
+  tokens = texts.copy()
+  tokens[-1] = tokens[0]
+  found = fn.classes(texts, tokens)
+  assert len(np.unique(found)) == num_rows - 1
+  assert found[-1] == found[0] == found.min()
+  data = fn.Relation(found, found, np.arange(num_rows, dtype=found.dtype))
+  expected = fn.expected(fn.count(data, data), num_rows)
+  assert (expected.cells, expected.masked_cells) == pytest.approx((2, 2))

@@ -1,11 +1,11 @@
 """A function over many things, in several processes, in order."""
 
 import collections
-import concurrent.futures
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+
+from gtr_jax.files import processes
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -28,9 +28,7 @@ def map_in_order(
     yield from map(function, things)
     return
   left = iter(things)
-  executor = concurrent.futures.ProcessPoolExecutor(
-    num_workers, multiprocessing.get_context("spawn")
-  )
+  executor = processes.executor(num_workers)
   try:
     waiting = collections.deque(
       executor.submit(function, thing)

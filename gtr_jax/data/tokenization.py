@@ -1,9 +1,7 @@
 """Pairs of texts to examples of token ids with the keys the losses mask by."""
 
-import concurrent.futures
 import hashlib
 import itertools
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 from gtr_jax.data.pair import Pair
+from gtr_jax.files import processes
 from gtr_jax.types import TokenRows, TowerName
 
 _PAIRS_PER_CHUNK = 1024
@@ -109,12 +108,8 @@ def tokenize(
     for chunk in chunks:
       yield _tokenize(chunk, tokenizer, lengths)
     return
-  # Not forked: a process with threads, as JAX has them, cannot be.
-  with concurrent.futures.ProcessPoolExecutor(
-    num_processes,
-    multiprocessing.get_context("spawn"),
-    _be_worker,
-    (tokenizer, dict(lengths)),
+  with processes.executor(
+    num_processes, _be_worker, (tokenizer, dict(lengths))
   ) as pool:
     ahead = _CHUNKS_AHEAD * num_processes
     done = deque(pool.submit(_work, one) for one in _take(chunks, ahead))

@@ -3,7 +3,6 @@
 import collections
 import functools
 import itertools
-import multiprocessing
 import os
 import pathlib
 import pickle
@@ -13,6 +12,7 @@ from concurrent import futures
 
 from gtr_jax.data.pair import Pair
 from gtr_jax.doctor.measurement import Chunk, Measurement
+from gtr_jax.files import processes
 
 # A process takes a second to start: less work than that is done here.
 _CHUNKS_AT_HOME = 16
@@ -41,9 +41,7 @@ def measured(
     return
   path = folder / "measurement.pickle"
   path.write_bytes(pickle.dumps(measurement))
-  # Forking a process with threads may hang, and libraries have some.
-  context = multiprocessing.get_context("spawn")
-  with futures.ProcessPoolExecutor(num_processes, context) as pool:
+  with processes.executor(num_processes) as pool:
     waiting: collections.deque[tuple[Sequence[Pair], futures.Future[Chunk]]] = (
       collections.deque()
     )

@@ -1,12 +1,15 @@
 """JSON Lines dealt to several files of one folder, whole or not at all."""
 
 import contextlib
+import fcntl
+import glob
 import gzip
 import itertools
 import json
 import os
 import pathlib
 import shutil
+import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, cast
@@ -26,8 +29,9 @@ def write(
 ) -> None:
   """Writes `NAME-00000-of-00008.jsonl.gz` and so on, then `statistics.json`.
 
-  Record i goes to shard i mod their number.  The same records make the same
-  bytes.
+  Record i goes to shard i mod their number; with fewer records than shards
+  there are as many shards as records, since no reader takes an empty file.  The
+  same records make the same bytes.
 
   Args:
     folder: must not be there, or be empty, or hold an earlier result, which is
@@ -54,28 +58,29 @@ def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     ValueError: something else than an earlier result is in the folder.
   """
   require_free(folder)
+  folder = folder.resolve()  # What a link leads to is replaced, not the link.
   folder.parent.mkdir(parents=True, exist_ok=True)
-  tag = f"{folder.name}.{uuid.uuid4().hex[:8]}"
-  partial = folder.with_name(f".{tag}.tmp")
-  partial.mkdir()
-  try:
+  with _partial(folder) as partial:
     yield partial
     whole.sync(partial)
     _put(partial, folder)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def opened(
   folder: pathlib.Path, name: str, num_shards: int
 ) -> Iterator[list[IO[bytes]]]:
-  """The shards of a name in a folder, to write to."""
+  """The shards of a name in a folder, to write to in turn from the first."""
+  paths = [folder / shard for shard in names(name, num_shards)]
   with contextlib.ExitStack() as stack:
-    yield [
-      stack.enter_context(_gzip(folder / shard))
-      for shard in names(name, num_shards)
-    ]
+    streams = [stack.enter_context(_gzip(path)) for path in paths]
+    yield streams
+    num_full = sum(stream.tell() > 0 for stream in streams)
+  if num_full < num_shards:
+    for path in paths[num_full:]:
+      path.unlink()
+    for path, shard in zip(paths, names(name, num_full), strict=False):
+      path.rename(folder / shard)
 
 
 def write_one(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -108,11 +113,50 @@ def require_free(folder: pathlib.Path) -> None:
     return
   if not folder.is_dir():
     raise ValueError(f"{folder}: is a file, a folder was due for the shards")
+  if folder.resolve().is_mount():
+    raise ValueError(
+      f"{folder}: is where a disk begins and cannot be replaced: name a folder"
+      " in it"
+    )
   is_ours = (folder / STATISTICS).is_file()
   if not is_ours and any(folder.iterdir()):
     raise ValueError(
       f"{folder}: is not empty and no earlier result: choose another --output"
     )
+
+
+@contextlib.contextmanager
+def _partial(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """An empty folder beside; those that killed programs left are removed."""
+  prefix = f".{folder.name}.{socket.gethostname()}."
+  beside = lambda pattern: folder.parent.glob(glob.escape(prefix) + pattern)
+  partial = folder.with_name(f"{prefix}{uuid.uuid4().hex[:8]}.tmp")
+  with contextlib.ExitStack() as stack:
+    # A folder whose lock is free is nobody's.
+    with _lock(folder.parent, wait=True):
+      for abandoned in beside("*.tmp*"):
+        with _lock(abandoned, wait=False) as is_ours:
+          if is_ours:
+            shutil.rmtree(abandoned, ignore_errors=True)
+      partial.mkdir()
+      stack.callback(shutil.rmtree, partial, ignore_errors=True)
+      stack.enter_context(_lock(partial, wait=False))
+    yield partial
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path, wait: bool) -> Iterator[bool]:
+  """Locks a folder; whether that is so.  Some file systems have no locks."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      is_ours = True
+    except OSError:
+      is_ours = False
+    yield is_ours
+  finally:
+    os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,15 @@ Parsed = TypeVar("Parsed")
 
 MAX_LINE_BYTES = 1 << 24  # Memory stays flat whatever a file holds.
 
+_JSON_NAMES = {
+  list: "a JSON list",
+  str: "a JSON text",
+  int: "a JSON number",
+  float: "a JSON number",
+  bool: "true or false",
+  type(None): "null",
+}
+_MAX_MESSAGE = 1000  # Characters.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -108,14 +117,28 @@ def parse_object(line: str) -> dict[str, Any]:
     ) from None
   if not isinstance(record, dict):
     raise ValueError(
-      f"got a JSON {type(record).__name__} where an object was due: write one"
+      f"got {_JSON_NAMES[type(record)]} where an object was due: write one"
       ' {"name": value, ...} a line'
     )
   return record
 
 
 def to_standard_error(summary: str) -> None:
-  print(summary, file=sys.stderr)
+  print(shortened(summary), file=sys.stderr)
+
+
+def shortened(message: str) -> str:
+  """A message on one line; of one that quotes without end, both ends.
+
+  What would steer a terminal is shown instead.
+  """
+  if len(message) > _MAX_MESSAGE:
+    half = _MAX_MESSAGE // 2
+    message = f"{message[:half]} … {message[-half:]}"
+  shown = " ".join(message.split())
+  if shown.isprintable():
+    return shown
+  return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
 
 
 def _numbered(path: pathlib.Path) -> Iterator[tuple[int, bytes]]:

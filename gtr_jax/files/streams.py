@@ -54,10 +54,12 @@ def opened(path: pathlib.Path, member: str = "") -> Iterator[IO[bytes]]:
 
   Raises:
     OSError: the file cannot be opened.
-    ValueError: a library is missing, or the archive lacks the member.
+    ValueError: a library is missing, the archive lacks the member, or the path
+      is a pipe or a device.
 
   Reading raises BrokenStreamError where compressed bytes are cut or damaged.
   """
+  _require_file(path)
   with path.open("rb") as file:
     kind = _kind(path, file.peek(16)[:16])
     if kind is None:
@@ -72,6 +74,15 @@ def stem(path: pathlib.Path) -> str:
   """The name of a file without the suffix that tells how it is compressed."""
   compressed = path.suffix.lower() in _BEGINNINGS
   return path.stem if compressed else path.name
+
+
+def _require_file(path: pathlib.Path) -> None:
+  """Pipes may never end, and files are read more than once."""
+  if path.exists() and not path.is_file() and not path.is_dir():
+    raise ValueError(
+      f"{path}: is a pipe or a device, a file was due: write what comes out of"
+      " it to a file"
+    )
 
 
 def _kind(path: pathlib.Path, beginning: bytes) -> str | None:

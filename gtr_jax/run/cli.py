@@ -1,19 +1,28 @@
 """What all programs share: arguments, the JSON line, errors, exit status."""
 
 import argparse
+import contextlib
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from gtr_jax.files import lines
 
 # gin appends pages about who called whom to every message.
 _GIN_CONTEXT = "\n  In call to configurable"
 # What the disk refuses, often without the name of a file.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 Run = Callable[[argparse.Namespace], Mapping[str, Any]]
+
+
+class _Terminated(SystemExit):
+  """SIGTERM came."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,12 +55,16 @@ def run_program(
   Returns:
     0 on success; 2 on the user's mistake (a ValueError, or an OSError that
     names a file or tells of a full disk), told in one line on standard error;
-    1 on any other failure.
+    1 on any other failure; 130 and 143 after SIGINT and SIGTERM.
   """
   args = _parser(name, description, add_arguments).parse_args(argv)
   quiet_libraries()
   try:
-    result = run(args)
+    with _terminable():
+      result = run(args)
+  except _Terminated:
+    print(f"gtr {name}: terminated; the same command goes on", file=sys.stderr)
+    return 143  # 128 and SIGTERM, as shells say it.
   except KeyboardInterrupt:
     print(f"gtr {name}: interrupted; the same command goes on", file=sys.stderr)
     return 130
@@ -66,6 +79,30 @@ def run_program(
   if args.json:
     print(json.dumps(dict(result), ensure_ascii=False), flush=True)
   return 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+  """SIGTERM is an exception, so that temporary files are removed.
+
+  A second one ends the program at once.
+  """
+
+  def end(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise _Terminated(128 + number)
+
+  is_ours = (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  )
+  if is_ours:
+    signal.signal(signal.SIGTERM, end)
+  try:
+    yield
+  finally:
+    if is_ours:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def reader_left() -> int:
@@ -131,11 +168,11 @@ def is_users(error: Exception) -> bool:
 
 def one_line(error: Exception) -> str:
   if isinstance(error, OSError) and error.filename is not None:
-    return f"{error.filename}: {error.strerror}"
+    return lines.shortened(f"{error.filename}: {error.strerror}")
   if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
     return f"{error.strerror}; make room, then the same command goes on"
   text = str(error).partition(_GIN_CONTEXT)[0]
-  text = " ".join(text.split()) or type(error).__name__
+  text = lines.shortened(text) or type(error).__name__
   if is_users(error) or isinstance(error, FloatingPointError):
     return text
   return f"internal error, {type(error).__name__}: {text} (--debug shows where)"

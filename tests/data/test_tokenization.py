@@ -56,8 +56,6 @@ def test_processes_give_the_chunks_in_order(tokenizer, monkeypatch):
 
 def test_one_core_needs_no_process(tokenizer, monkeypatch):
   monkeypatch.setattr(tokenization.os, "sched_getaffinity", lambda pid: {0})
-  monkeypatch.setattr(
-    tokenization.concurrent.futures, "ProcessPoolExecutor", None
-  )
+  monkeypatch.setattr(tokenization.processes, "executor", None)
   chunks = list(tokenization.tokenize(pairs(3000), tokenizer, LENGTHS, 0))
   assert sum(map(len, chunks)) == 3000

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import pathlib
+import socket
 
 import pytest
 
@@ -71,3 +73,45 @@ def test_one_file(tmp_path, name):
   content = (tmp_path / name).read_bytes()
   content = gzip.decompress(content) if name.endswith("gz") else content
   assert content == b'{"a": 1}\n{"a": 2}\n'
+
+
+def test_there_are_no_empty_shards(tmp_path):
+  write(tmp_path / "out", num_records=2, num_shards=5)
+  names = sorted(path.name for path in (tmp_path / "out").glob("*.gz"))
+  assert names == ["x-00000-of-00002.jsonl.gz", "x-00001-of-00002.jsonl.gz"]
+  write(tmp_path / "out", num_records=0)
+  assert [path.name for path in (tmp_path / "out").iterdir()] == [
+    "statistics.json"
+  ]
+
+
+def test_what_a_killed_program_left_is_removed(tmp_path):
+  left = tmp_path / f".out.{socket.gethostname()}.1234abcd.tmp"
+  left.mkdir()
+  (left / "x-00000-of-00001.jsonl.gz").write_bytes(b"half")
+  with json_shards.replacing(tmp_path / "out") as partial:
+    assert not left.exists()
+    (partial / "statistics.json").write_text("{}")
+    write(tmp_path / "out")  # Another one at work loses nothing.
+    assert partial.exists()
+  assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+  (tmp_path / "large_disk" / "there").mkdir(parents=True)
+  (tmp_path / "out").symlink_to(tmp_path / "large_disk" / "there")
+  write(tmp_path / "out")
+  assert (tmp_path / "out").is_symlink()
+  assert (tmp_path / "large_disk" / "there" / "statistics.json").is_file()
+
+
+def test_the_folder_that_one_is_in(tmp_path, monkeypatch):
+  (tmp_path / "out").mkdir()
+  monkeypatch.chdir(tmp_path / "out")
+  write(pathlib.Path())
+  assert (tmp_path / "out" / "statistics.json").is_file()
+
+
+def test_a_disk_is_refused_before_the_work():
+  with pytest.raises(ValueError, match="cannot be replaced"):
+    json_shards.require_free(pathlib.Path("/"))

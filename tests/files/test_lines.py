@@ -14,6 +14,7 @@ BAD_LINES = {
   "cut JSON": (b'{"a": \n', "not JSON ("),
   "two objects": (GOOD.strip() + GOOD, "not JSON ("),
   "no object": (b"[1]\n", "got a JSON list where an object was due"),
+  "null": (b"null\n", "got null where an object was due"),
   "blank line": (b"  \n", "a blank line"),
   "Latin-1": (b'{"a": "caf\xe9"}\n', "byte 0xe9 at column 11 is not UTF-8"),
   "UTF-8 of a surrogate": (b'{"a": "\xed\xa0\x80"}\n', "is not UTF-8"),

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import random
 import sys
 
@@ -112,3 +113,9 @@ def test_says_what_to_install(tmp_path, monkeypatch, name, library):
   monkeypatch.setitem(sys.modules, library, None)
   with pytest.raises(ValueError, match=r"pip install 'gtr_jax\[data\]'"):
     read(path)
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "pipe.jsonl")
+  with pytest.raises(ValueError, match="a pipe or a device, a file was due"):
+    read(tmp_path / "pipe.jsonl")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -88,6 +89,30 @@ def test_json_is_the_last_line(capsys):
 def test_errors_are_one_line(capsys, error, status, said):
   assert program(error)() == status
   assert capsys.readouterr().err == said
+
+
+def test_what_a_file_holds_neither_floods_nor_steers_a_terminal(capsys):
+  error = ValueError(f"the id {'x' * 5000}\x1b[2J\r: repair it")
+  assert program(error)() == 2
+  said = capsys.readouterr().err
+  assert said.startswith("gtr test: the id xxx") and len(said) < 1100
+  assert said.endswith("xxx\\x1b[2J : repair it\n")
+
+
+def test_sigterm_unwinds_the_program(capsys):
+  cleaned = []
+
+  def run(args):
+    try:
+      signal.raise_signal(signal.SIGTERM)
+    finally:
+      cleaned.append(True)
+    return {}
+
+  before = signal.getsignal(signal.SIGTERM)
+  assert cli.run_program("test", "", lambda parser: None, run, []) == 143
+  assert cleaned and signal.getsignal(signal.SIGTERM) == before
+  assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_debug_shows_where(capsys):

@@ -41,6 +41,7 @@ class Options:
     near_duplicates: least similarity of pairs that are one; 0 keeps all.
     temporary: folder for the files of the join.
     names: of the fields of a record, for "fields".
+    progress: takes numbers of records read.
   """
 
   format: str
@@ -50,6 +51,7 @@ class Options:
   num_workers: int
   on_bad_line: lines.OnBadLine
   names: fields.Names = field(default_factory=fields.Names)
+  progress: Callable[[int], None] = lambda num_records: None
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _joined(
       options.num_workers,
       tally,
       report,
+      options.progress,
     )
 
 
@@ -177,6 +180,7 @@ def _of_lines(
     file, name, options.names, options.on_bad_line, report, bad
   ):
     tally["records.in"] += 1
+    options.progress(1)
     yield record
   tally["records.in"] += len(bad)
   if bad:
@@ -192,6 +196,7 @@ def _of_page(
 ) -> Iterable[question.Question]:
   keep_code = getattr(options.rules.to_text, "keep_code", True)
   tally["records.in"] += 1
+  options.progress(1)
   try:
     found = faq.read(file, name, html_text.HtmlToText(keep_code))
   except BadLineError as error:

@@ -193,11 +193,13 @@ def join(
   num_workers: int,
   tally: Tally,
   report: Callable[[str], None],
+  progress: Callable[[int], None],
 ) -> Iterator[Pair]:
   """The pairs of a dump, in the order of its questions' numbers.
 
   Args:
     report: takes the first bad record, if bad records are left out.
+    progress: takes numbers of records read.
 
   Raises:
     BadLineError: the first bad record of a dump, unless it is left out.
@@ -205,6 +207,7 @@ def join(
   told = False
   for counted in workers.map_in_order(deal, records, num_workers):
     tally.update(counted.tally)
+    progress(counted.tally["records.in"])
     if counted.first_bad and not told:
       report(f"left out bad records, the first: {counted.first_bad}")
       told = True

@@ -185,6 +185,7 @@ def _here(
 ) -> "dict[str, Tally]":
   """Pairs by this machine; what became of all that was read."""
   from gtr_jax.community import dumps, fields, output
+  from gtr_jax.run import progress
 
   names = fields.Names(
     **{name: getattr(args, f"{name}_field") for name in NAMES},
@@ -193,17 +194,19 @@ def _here(
   tallies = {}
   for site, files in sites.items():
     tally = tallies[site] = output.Tally()
-    options = dumps.Options(
-      format=args.format,
-      rules=_rules(args, site),
-      near_duplicates=args.near_duplicates,
-      temporary=args.temporary or folder,
-      num_workers=args.workers,
-      on_bad_line=args.on_bad_line,
-      names=names,
-    )
-    pairs = dumps.pairs(site, files, options, tally)
-    output.write(folder, site, pairs, args.shards, tally)
+    with progress.bar(site, None, "record") as advance:
+      options = dumps.Options(
+        format=args.format,
+        rules=_rules(args, site),
+        near_duplicates=args.near_duplicates,
+        temporary=args.temporary or folder,
+        num_workers=args.workers,
+        on_bad_line=args.on_bad_line,
+        names=names,
+        progress=advance,
+      )
+      pairs = dumps.pairs(site, files, options, tally)
+      output.write(folder, site, pairs, args.shards, tally)
   return tallies
 
 

@@ -15,6 +15,8 @@ from gtr_jax.community import (
   dumps,
   filters,
   html_text,
+  joining,
+  spill,
   stack_exchange,
 )
 from gtr_jax.community.post import Post
@@ -172,8 +174,6 @@ def test_nothing_is_lost_in_a_large_dump(tmp_path, small_blocks):
 
 
 def test_neither_buckets_nor_processes_change_the_result(tmp_path, monkeypatch):
-  from gtr_jax.community import joining, spill
-
   path = write(tmp_path, made_up.until(made_up.rows(), 500_000))
   expected = read(path)
   assert len(expected[0]) > 40
@@ -250,6 +250,22 @@ def test_an_id_that_comes_twice(tmp_path):
   pairs, tally = read(path, on_bad_line="skip")
   assert tally["answers.left_out.duplicate_id"] == 1
   assert pairs == read(write(tmp_path, [again, *DUMP]), on_bad_line="skip")[0]
+
+
+def test_ids_are_compared_within_a_question(tmp_path, monkeypatch):
+  """Else it would depend on the number of buckets what is seen."""
+  rows = [
+    question(1, 0, "one"),
+    question(2, 0, "two"),
+    answer(3, 1, 0, "first"),
+    answer(3, 2, 0, "second"),
+    answer(1, 1, 0, "named as the question"),
+  ]
+  path = write(tmp_path, rows)
+  for buckets in (1, 2):
+    monkeypatch.setattr(joining, "num_buckets", lambda _, n=buckets: n)
+    pairs, _ = read(path, num_answers=2)
+    assert answers(pairs) == {"s/1": ("s/1", "s/3"), "s/2": ("s/3",)}
 
 
 def test_errors_of_other_processes_are_the_same(tmp_path, small_blocks):

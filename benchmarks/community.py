@@ -19,7 +19,7 @@ from gtr_jax.run import community
 def main(arguments: Sequence[str] | None = None) -> None:
   flags = runner.parser(__doc__, "small")
   flags.add_argument("--dump", type=pathlib.Path)
-  flags.add_argument("--megabytes", type=float, default=200)
+  flags.add_argument("--megabytes", type=float, default=240)
   flags.add_argument("--workers", type=int, default=1)
   options = flags.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,7 @@ td.number, th.number { text-align: right; white-space: nowrap; }
   overflow-wrap: anywhere; }
 details { margin: .5em 0; }
 summary { cursor: pointer; }
-svg { max-width: 100%; height: auto; }
+img { max-width: 100%; height: auto; }
 """
 _MOST_CHARACTERS = 1_000
 

@@ -1,5 +1,6 @@
-"""Pictures for a page, as SVG."""
+"""Pictures for a page, inside of it."""
 
+import base64
 import io
 from collections.abc import Mapping
 
@@ -26,7 +27,7 @@ def lengths(towers: Mapping[TowerName, Length]) -> str:
       xlabel="tokens (the last bar: and more)",
     )
     axis.set_yticks([])
-  return _svg(pyplot, figure)
+  return _image(pyplot, figure, "texts by their number of tokens")
 
 
 def repetition(examination: Examination) -> str:
@@ -39,7 +40,7 @@ def repetition(examination: Examination) -> str:
     axis.plot(times, sizes[times - 1], marker, label=name, alpha=0.7)
   axis.set(xscale="log", yscale="log", xlabel="times", ylabel="texts")
   axis.legend(frameon=False)
-  return _svg(pyplot, figure)
+  return _image(pyplot, figure, "how many texts come how often")
 
 
 def _binned(
@@ -61,9 +62,16 @@ def _pyplot():
   return pyplot
 
 
-def _svg(pyplot, figure) -> str:
-  stream = io.StringIO()
+def _image(pyplot, figure, told: str) -> str:
+  """An <img> with the picture inside.
+
+  Args:
+    told: for who cannot see it.
+  """
+  stream = io.BytesIO()
   with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gtr"}):
     figure.savefig(stream, format="svg", metadata={"Date": None})
   pyplot.close(figure)
-  return stream.getvalue()[stream.getvalue().index("<svg") :]
+  # Not inline: names within one picture would be those within another.
+  content = base64.b64encode(stream.getvalue()).decode()
+  return f'<img alt="{told}" src="data:image/svg+xml;base64,{content}">\n'

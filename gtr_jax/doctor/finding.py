@@ -34,6 +34,7 @@ class Offender:
     pairs: numbers of pairs, from 0; none where `place` says it.
     text: None shows the text of the first pair that has this role.
     role: "query", "positive" or "negative".
+    which: of each pair, the number of the positive; none is the first.
     note: what else there is to say, such as an evaluation id.
   """
 
@@ -42,6 +43,7 @@ class Offender:
   text: str | None = None
   note: str = ""
   place: str = ""
+  which: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

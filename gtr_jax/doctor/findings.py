@@ -5,6 +5,8 @@ The order of the list is that of the harm.
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from gtr_jax.doctor import encoding_trouble, fingerprints, repetition
 from gtr_jax.doctor import examination as examination_lib
 from gtr_jax.doctor.examination import Examination, Shared
@@ -139,11 +141,7 @@ def _of_repetition(examination: Examination) -> Iterator[Finding]:
       weight,
       advice,
       [
-        Offender(
-          tuple(_pairs(examination, what, [first, second])),
-          "query" if what != "passages" else "positive",
-          note=f"{count:,} times",
-        )
+        _rows(examination, what, [first, second], f"{count:,} times")
         for count, first, second in again.largest
       ],
       "but for case, white space and punctuation at the ends",
@@ -158,10 +156,7 @@ def _of_repetition(examination: Examination) -> Iterator[Finding]:
       "look whether they say the same: then they are negatives of each other's"
       " partners, and no key can tell",
       [
-        Offender(
-          tuple(_pairs(examination, what, [earlier, row])),
-          "query" if what == "queries" else "positive",
-        )
+        _rows(examination, what, [earlier, row])
         for row, earlier in near.examples
       ],
       f"of the first {near.num_compared:,}; equal ones are not counted",
@@ -337,12 +332,20 @@ def _tokens(count: int) -> str:
   return f"{count:,} tokens" if count else ""
 
 
-def _pairs(
-  examination: Examination, what: str, rows: Sequence[int]
-) -> Iterator[int]:
-  """The pairs of rows, which are pairs or positives."""
-  for row in rows:
-    yield row if what == "queries" else int(examination.positive_rows[row])
+def _rows(
+  examination: Examination, what: str, rows: Sequence[int], note: str = ""
+) -> Offender:
+  """Rows of queries or pairs of texts that come again, or of positives."""
+  if what == "queries":
+    return Offender(tuple(rows), "query", note=note)
+  owners = examination.positive_rows
+  pairs = tuple(int(owners[row]) for row in rows)
+  firsts = np.searchsorted(owners, pairs)
+  which = tuple(
+    int(row - first) for row, first in zip(rows, firsts, strict=True)
+  )
+  role = "positive" if what == "passages" else "query"
+  return Offender(pairs, role, note=note, which=which)
 
 
 def _num_texts(examination: Examination) -> int:

@@ -58,10 +58,11 @@ class Report:
     if offender.text is not None or not offender.pairs:
       return [_cut(offender.text or "")]
     texts = []
-    for number in offender.pairs:
+    which = offender.which or (0,) * len(offender.pairs)
+    for number, positive in zip(offender.pairs, which, strict=True):
       pair = self.places[number][1]
       texts.append(
-        pair.query if offender.role == "query" else pair.positives[0]
+        pair.query if offender.role == "query" else pair.positives[positive]
       )
     return [_cut(text) for text in dict.fromkeys(texts)]
 

@@ -394,3 +394,16 @@ def test_a_mixture_tells_its_shares_and_epochs(
   assert "18.00" in page.read_text()
   # The id 7 of two tasks is two ids; within the first it has three texts.
   assert found(result)["id_conflicts"][0] == 1
+
+
+def test_of_several_positives_the_one_that_comes_again_is_shown(examine):
+  again = "a passage that comes again in another pair"
+  pairs = [
+    {"query": "first", "positives": ["one of them stands alone", again]},
+    {"query": "second", "positives": ["two of them stand alone", again]},
+  ]
+  _, result, _ = examine(pairs, "--near_duplicates", 0)
+  (finding,) = (
+    one for one in result["findings"] if one["name"] == "duplicate_passages"
+  )
+  assert [place["text"] for place in finding["places"]] == [again]

@@ -5,10 +5,26 @@ import contextlib
 import io
 import math
 import pathlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, cast
 
 from gtr_jax.files import lines, optional, streams
+
+_MAX_DEPTH = 100
+
+_FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# An escape: a pair of surrogates, one alone (the group), or anything else.
+_ESCAPE = re.compile(
+  rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+  rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+  re.DOTALL,
+)
+_MARK, _MARK_ESCAPE = "\ufffe", rb"\ufffe"  # No character, by Unicode.
+_ESCAPE_BYTES = 12
+_LONGEST_HELD = 1 << 20
+_EMPTY = {"start_map": dict, "start_array": list}
 
 
 def items(path: pathlib.Path) -> Iterator[tuple[int, Any]]:
@@ -18,18 +34,14 @@ def items(path: pathlib.Path) -> Iterator[tuple[int, Any]]:
     lines.BadLineError: the stream breaks, always: nobody knows what is lost.
     ValueError: ijson is not installed.
   """
-  ijson = optional.load("ijson", "data")
-  with _open(path) as stream:
-    yield from _told(path, ijson.items(stream, "item", use_float=True), "[")
+  for number, (_, value) in _numbered(path, "start_array", "list"):
+    yield number, value
 
 
 def members(path: pathlib.Path) -> Iterator[tuple[int, str, Any]]:
   """Numbers from 1, names and values of a file that is one JSON object."""
-  ijson = optional.load("ijson", "data")
-  with _open(path) as stream:
-    found = ijson.kvitems(stream, "", use_float=True)
-    for number, (name, value) in _told(path, found, "{"):
-      yield number, name, value
+  for number, (name, value) in _numbered(path, "start_map", "object"):
+    yield number, name, value
 
 
 def score(value: Any, name: str) -> float:
@@ -44,36 +56,123 @@ def score(value: Any, name: str) -> float:
   return float(value)
 
 
-def _told(
-  path: pathlib.Path, found: Iterator[Any], opening: str
-) -> Iterator[tuple[int, Any]]:
-  """Numbers the items, and says where the stream breaks."""
+def _numbered(
+  path: pathlib.Path, root: str, due: str
+) -> Iterator[tuple[int, tuple[str, Any]]]:
+  """Numbers the values below the root, and says where the stream breaks."""
+  ijson = optional.load("ijson", "data")
   number = 0
-  iterator = iter(found)
-  while True:
-    try:
-      item = next(iterator)
-    except StopIteration:
-      break
-    except Exception as error:  # ijson's, the stream's, or of the text's bytes.
-      if isinstance(error, (OSError, MemoryError)):
+  with _open(path) as stream:
+    events = ijson.basic_parse(_Marked(stream), use_float=True)
+    found = _values(events, root, due)
+    while True:
+      try:
+        value = next(found, None)
+      except (OSError, MemoryError):
         raise
-      raise _broken(path, number, error) from None
-    number += 1
-    yield number, item
+      except Exception as error:  # ijson's, the stream's, or of the bytes.
+        raise _broken(path, number, error) from None
+      if value is None:
+        break
+      number += 1
+      yield number, value
   if not number:
-    raise lines.BadLineError(
-      f"{path}:1: nothing in the file, due was one JSON value that begins with"
-      f" {opening}"
-    )
+    raise lines.BadLineError(f"{path}:1: an empty JSON {due}")
+
+
+def _values(
+  events: Iterable[tuple[str, Any]], root: str, due: str
+) -> Iterator[tuple[str, Any]]:
+  """Names (empty in a list) and values right below the root.
+
+  The library's own builder overflows the stack on deep nesting.
+  """
+  begun = False
+  inner: list[Any] = []  # The lists and objects that are not yet whole.
+  names = [
+    ""
+  ]  # The name of the value to come, in the root and in each of them.
+  for kind, value in events:
+    if not begun:
+      if kind != root:
+        raise ValueError(f"one JSON {due} was due")
+      begun = True
+    elif kind == "map_key":
+      names[-1] = _unmarked(value)
+    elif kind in ("end_map", "end_array"):
+      if inner:  # Otherwise it is the end of the root.
+        whole = inner.pop()
+        names.pop()
+        if not inner:
+          yield names[-1], whole
+    else:
+      is_inner = kind in _EMPTY
+      made = _EMPTY[kind]() if is_inner else _unmarked(value)
+      if not inner:
+        if not is_inner:
+          yield names[-1], made
+      elif isinstance(inner[-1], list):
+        inner[-1].append(made)
+      else:
+        inner[-1][names[-1]] = made
+      if is_inner:
+        if len(inner) == _MAX_DEPTH:
+          raise ValueError(f"nested deeper than {_MAX_DEPTH}")
+        inner.append(made)
+        names.append("")
+
+
+class _Marked:
+  """A stream whose escapes of half a character are told from all others.
+
+  The library makes question marks of them; here a mark stands for each.
+  """
+
+  def __init__(self, stream: IO[bytes]):
+    self._stream, self._left = stream, b""
+
+  def read(self, size: int) -> bytes:
+    while size:
+      piece = self._stream.read(size)
+      content = self._left + piece
+      end = len(content)
+      if piece and len(content) < _LONGEST_HELD + size:
+        # An escape may go on in the next piece, with all backslashes before.
+        start = content.find(b"\\", max(end - _ESCAPE_BYTES, 0))
+        if start >= 0:
+          if _FIRST_HALF.fullmatch(content, max(start - 6, 0), start):
+            start -= 6  # What was found may be the other half.
+          end = len(content[:start].rstrip(b"\\"))
+      self._left = content[end:]
+      if end or not piece:
+        return _marked(content[:end])
+    return b""
+
+
+def _marked(content: bytes) -> bytes:
+  if not _SURROGATE.search(content):
+    return content
+  return _ESCAPE.sub(lambda f: _MARK_ESCAPE if f[1] else f[0], content)
+
+
+def _unmarked(value: Any) -> Any:
+  """With the half character itself where a mark stands for one."""
+  if isinstance(value, str) and _MARK in value:
+    return value.replace(_MARK, "\ud800")
+  return value
 
 
 def _broken(
   path: pathlib.Path, number: int, error: Exception
 ) -> lines.BadLineError:
+  # ijson shows the bytes around the place below its first line.
+  reason = error.args[0] if error.args else type(error).__name__
+  if isinstance(reason, bytes):
+    reason = reason.decode(errors="replace")
+  first = str(reason).strip().partition("\n")[0][:160]
   return lines.BadLineError(
-    f"{path}: the JSON breaks after item {number}"
-    f" ({' '.join(str(error).split())[:160]}): copy the file again"
+    f"{path}: the JSON breaks after item {number} ({first}): copy the file"
+    " again"
   )
 
 

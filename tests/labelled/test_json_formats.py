@@ -175,6 +175,24 @@ def test_a_cut_dpr_file_is_an_error_always(read, write, ijson):
       read("nq", path, on_bad_line=mode)
 
 
+@pytest.mark.parametrize(
+  "content, message",
+  [
+    ("[" * 200_000 + "]" * 200_000, "item 0 .nested deeper than 100"),
+    ('{"question": "who ?"}', "item 0 .one JSON list was due"),
+    (json.dumps(DPR) + " []", "item 2 .*trailing garbage"),
+    ("[]", "nq.json:1: an empty JSON list"),
+    ("", "item 0 .*incomplete|premature"),
+    ('[{"question": "\xff"}]', "item 0 .*"),
+  ],
+)
+def test_json_that_is_something_else(read, write, ijson, content, message):
+  path = write(nq__json=content.encode("latin-1")) / "nq.json"
+  with pytest.raises(ValueError, match=message) as error:
+    read("nq", path)
+  assert "\n" not in str(error.value)
+
+
 def test_bad_items_of_dpr(read, write, ijson):
   path = write(nq__json=json.dumps([*DPR, {"question": 1}])) / "nq.json"
   with pytest.raises(ValueError, match="nq.json:item 3: 'question' is a int"):

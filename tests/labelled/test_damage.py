@@ -105,7 +105,7 @@ def test_pairs_or_one_line(read, write, name, monkeypatch):
   format = name.split()[0].removesuffix("'s")
   rng = random.Random(name)
   outcomes = set()
-  for turn in range(40):
+  for turn in range(25):
     files = {
       file: content if isinstance(content, bytes) else content.encode()
       for file, content in INPUTS[name].items()

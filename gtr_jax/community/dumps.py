@@ -20,7 +20,10 @@ from gtr_jax.community import (
   xml_rows,
 )
 from gtr_jax.community.choosing import Rules
+from gtr_jax.community.filters import Filters
 from gtr_jax.community.tally import Tally
+from gtr_jax.data import language
+from gtr_jax.data.near_duplicates import Finder
 from gtr_jax.data.pair import Pair
 from gtr_jax.files import lines, streams
 from gtr_jax.files.lines import BadLineError
@@ -89,6 +92,7 @@ def find(format: str, paths: Sequence[str], site: str | None) -> Sites:
       raise BadLineError(f"{given}: no such file: check the path")
     for file in _files(format, given):
       found.setdefault(site or _site_of(format, given, file), []).append(file)
+  _refuse_same_names(found)
   for name, files in found.items():
     if len(files) > 1 and format == "stackexchange":
       raise ValueError(
@@ -98,6 +102,29 @@ def find(format: str, paths: Sequence[str], site: str | None) -> Sites:
     if len({*files}) < len(files):
       raise ValueError(f"{files[0]}: is given twice, or another of its site is")
   return dict(sorted(found.items()))
+
+
+def _refuse_same_names(sites: Sites) -> None:
+  """Else one would be written over the other."""
+  names: dict[str, str] = {}
+  for site in sites:
+    other = names.setdefault(output.file_name(site), site)
+    if other != site:
+      raise ValueError(
+        f"{site} and {other} would have files of one name: run them apart"
+      )
+
+
+def require_libraries(
+  format: str, filters: Filters, near_duplicates: float
+) -> None:
+  """Raises ValueError for what would else be missing after hours of reading."""
+  if format in ("stackexchange", "faq"):
+    html_text.parse("")
+  if filters.languages:
+    language.check(filters.languages)
+  if near_duplicates:
+    Finder(near_duplicates)
 
 
 def pairs(

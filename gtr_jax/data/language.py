@@ -31,10 +31,27 @@ def detect(texts: Iterable[str]) -> list[str]:
   return [_detect(library, text) for text in texts]
 
 
+def check(codes: Iterable[str]) -> None:
+  """Raises ValueError unless `detect` may return each of these codes."""
+  known = {
+    _primary(code) for _, code in optional.load("pycld2", "data").LANGUAGES
+  }
+  for code in codes:
+    if code not in known:
+      raise ValueError(
+        f"no language has the code {code!r}: give ISO 639 codes, as en or de"
+      )
+
+
 def _detect(library: Any, text: str) -> str:
   plain = _REFUSED.sub(" ", text[:MAX_CHARACTERS])
   is_reliable, _, found = library.detect(plain, isPlainText=True)
-  code = found[0][1].split("-")[0]
+  code = _primary(found[0][1])
   # Codes that begin with x name a script, or play: there is no such language.
   named = is_reliable and code != "un" and not code.startswith(("xx", "zz"))
   return code if named else UNKNOWN
+
+
+def _primary(code: str) -> str:
+  """The language of a code that names a script too: zh of zh-Hant."""
+  return code.split("-")[0]

@@ -167,6 +167,9 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
 
   _check(args)
   sites = dumps.find(args.format, args.input, args.site)
+  dumps.require_libraries(
+    args.format, _rules(args, "").filters, args.near_duplicates
+  )
   with json_shards.replacing(pathlib.Path(args.output)) as folder:
     make = _by_beam if args.beam else _here
     tallies = make(args, sites, folder)
@@ -267,6 +270,8 @@ def _check(args: argparse.Namespace) -> None:
     raise ValueError(
       f"--beam with --format={args.format}: run it without --beam"
     )
+  if not 0 <= args.max_code_share <= 1:
+    raise ValueError(f"--max_code_share is {args.max_code_share}: give 0 to 1")
   if args.near_duplicates and not 0.5 <= args.near_duplicates <= 1:
     raise ValueError(
       f"--near_duplicates is {args.near_duplicates}: give 0.5 to 1, or 0"

@@ -63,16 +63,19 @@ def read(tmp_path, html):
 
 
 IT = ("What is it?", ["It is that."])
+WHICH = ("Which?", ["First.", "Second.", "Third."])
 
 
 @pytest.mark.parametrize(
   "html, found",
   [
-    (script(JSON_LD), [IT, ("Which?", ["First.", "Second.", "Third."])]),
+    (script(JSON_LD), [IT, WHICH]),
     (MICRODATA, [IT]),
     (DETAILS, [IT]),
     (TERMS, [IT, ("Which?", ["One.", "Two."]), ("Who?", ["One.", "Two."])]),
     (MICRODATA + DETAILS, [IT]),
+    (f"<details><div>{DETAILS}</div></details>", [IT]),
+    (script(json.dumps(JSON_LD).replace("<br>", "\n")), [IT, WHICH]),
     ("<p>What is it? It is that.</p>", []),
     ("", []),
   ],

@@ -322,6 +322,10 @@ def test_folders_are_searched(tmp_path):
     dumps.find("stackexchange", [str(tmp_path / "absent")], None)
   with pytest.raises(ValueError, match="two dumps of one site, a"):
     dumps.find("stackexchange", [str(tmp_path)], "a")
+  write(tmp_path / "one com", DUMP)
+  write(tmp_path / "one_com", DUMP)
+  with pytest.raises(ValueError, match="would have files of one name"):
+    dumps.find("stackexchange", [str(tmp_path)], None)
   (tmp_path / "empty").mkdir()
   with pytest.raises(ValueError, match="no Posts.xml or .7z in the folder"):
     dumps.find("stackexchange", [str(tmp_path / "empty")], None)

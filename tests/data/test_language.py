@@ -29,6 +29,12 @@ def test_characters_that_the_library_refuses_are_passed_over():
   assert language.detect([strange + english + strange]) == ["en"]
 
 
+def test_unknown_codes_are_refused():
+  language.check(["en", "de", "zh"])
+  with pytest.raises(ValueError, match="no language has the code 'english'"):
+    language.check(["en", "english"])
+
+
 def test_says_what_to_install(monkeypatch):
   monkeypatch.setitem(sys.modules, "pycld2", None)
   with pytest.raises(ValueError, match=r"pip install 'gtr_jax\[data\]'"):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 
 import pytest
 
@@ -9,7 +10,7 @@ from benchmarks import dumps
 from gtr_jax.data import sources
 from gtr_jax.run import community
 
-for library in ("selectolax", "rensa"):
+for library in ("selectolax", "rensa", "pycld2"):
   pytest.importorskip(library, reason=f"{library} is not installed: [data]")
 
 
@@ -149,7 +150,27 @@ def test_beam(sites, tmp_path, capsys):
   assert sorted(found) == sorted(pairs_of(tmp_path / "here"))
 
 
+@pytest.mark.parametrize(
+  "library, flag",
+  [
+    ("selectolax.lexbor", "--shards=1"),
+    ("rensa", "--shards=1"),
+    ("pycld2", "--languages=en"),
+  ],
+)
+def test_a_missing_library_is_told_before_work(
+  sites, tmp_path, capsys, monkeypatch, library, flag
+):
+  monkeypatch.setitem(sys.modules, library, None)
+  dump = sites / "a.example.com" / "Posts.xml"
+  dump.write_text("nothing is read")
+  run("--input", sites, "--output", tmp_path / "out", flag, status=2)
+  assert "pip install 'gtr_jax[data]'" in capsys.readouterr().err
+
+
 MISTAKES = [
+  (["--languages=en,english"], "no language has the code 'english'"),
+  (["--max_code_share=2"], "--max_code_share is 2.0: give 0 to 1"),
   (["--shards=0"], "--shards is 0: give 1 or more"),
   (["--format=faq", "--beam=tfrecord"], "run it without --beam"),
   (["--near_duplicates=0.2"], "give 0.5 to 1, or 0"),

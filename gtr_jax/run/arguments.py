@@ -46,6 +46,25 @@ def add_step(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_score_filters(parser: argparse.ArgumentParser) -> None:
+  """--max_score, --margin and --relative_margin of hard negatives."""
+  parser.add_argument(
+    "--max_score", type=float, help="highest score of a negative"
+  )
+  parser.add_argument(
+    "--margin",
+    type=float,
+    help="a negative's score is at most the positive's minus this; of several"
+    " positives the lowest counts",
+  )
+  parser.add_argument(
+    "--relative_margin",
+    type=float,
+    help="the same, as a share of the positive's score: 0.05 keeps negatives"
+    " up to 95%% of it",
+  )
+
+
 def add_length(
   parser: argparse.ArgumentParser,
   tower: Literal["query", "passage"],

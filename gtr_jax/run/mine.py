@@ -49,21 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="RANKS",
     help="the last rank that is a candidate",
   )
-  parser.add_argument(
-    "--max_score", type=float, help="highest score of a negative"
-  )
-  parser.add_argument(
-    "--margin",
-    type=float,
-    help="a negative's score is at most the positive's minus this; of several"
-    " positives the lowest counts",
-  )
-  parser.add_argument(
-    "--relative_margin",
-    type=float,
-    help="the same, as a share of the positive's score: 0.05 keeps negatives"
-    " up to 95%% of it",
-  )
+  arguments.add_score_filters(parser)
   parser.add_argument(
     "--seed",
     type=int,

@@ -64,20 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="draw the negatives at random from those that pass; otherwise the"
     " first are taken",
   )
-  parser.add_argument(
-    "--max_score", type=float, help="highest score of a negative"
-  )
-  parser.add_argument(
-    "--margin",
-    type=float,
-    help="a negative's score is at most the positive's minus this; of several"
-    " positives the lowest counts",
-  )
-  parser.add_argument(
-    "--relative_margin",
-    type=float,
-    help="the same, as a share of the positive's score",
-  )
+  arguments.add_score_filters(parser)
   parser.add_argument(
     "--systems",
     default="",

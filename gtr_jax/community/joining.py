@@ -26,7 +26,7 @@ ParsePosts = Callable[[blocks.Block], Iterable[Post | str]]
 # The records of a block, a block each.
 Single = Callable[[blocks.Block], Iterable[blocks.Block]]
 
-_MAX_BUCKETS = 1024
+_MAX_BUCKETS = 2048
 _BUCKET_BYTES = 1 << 25
 
 

@@ -1,5 +1,6 @@
 """From the files of a site to its pairs, whatever their format."""
 
+import itertools
 import os
 import pathlib
 import tempfile
@@ -25,7 +26,7 @@ from gtr_jax.community.tally import Tally
 from gtr_jax.data import language
 from gtr_jax.data.near_duplicates import Finder
 from gtr_jax.data.pair import Pair
-from gtr_jax.files import lines, streams
+from gtr_jax.files import folders, lines, streams
 from gtr_jax.files.lines import BadLineError
 
 FORMATS = ("stackexchange", "reddit", "faq", "fields")
@@ -99,9 +100,23 @@ def find(format: str, paths: Sequence[str], site: str | None) -> Sites:
         f"two dumps of one site, {name}: {files[0]} and {files[1]}; give one,"
         " or each with a --site of its own"
       )
-    if len({*files}) < len(files):
+    if len({file.resolve() for file in files}) < len(files):
       raise ValueError(f"{files[0]}: is given twice, or another of its site is")
+    if not name.isprintable():
+      raise ValueError(
+        f"{files[0]}: no site can have the name {name!r}: give --site"
+      )
   return dict(sorted(found.items()))
+
+
+def require_apart(sites: Sites, output: pathlib.Path) -> None:
+  """Raises ValueError if the output would replace some of the input."""
+  for file in itertools.chain.from_iterable(sites.values()):
+    if output.resolve() in file.resolve().parents:
+      raise ValueError(
+        f"{file}: is input and lies in the output folder {output}: choose"
+        " another --output"
+      )
 
 
 def _refuse_same_names(sites: Sites) -> None:
@@ -244,10 +259,8 @@ def _files(format: str, given: pathlib.Path) -> Iterable[pathlib.Path]:
   if not given.is_dir():
     return [given]
   endings = faq.SUFFIXES if format == "faq" else _LINES[:-1]
-  found = sorted(
-    file
-    for file in given.rglob("*")
-    if file.is_file() and streams.stem(file).casefold().endswith(endings)
+  found = folders.search(
+    given, lambda file: streams.stem(file).casefold().endswith(endings)
   )
   if not found:
     raise BadLineError(

@@ -13,7 +13,7 @@ from gtr_jax.data.pair import Pair
 from gtr_jax.files import json_shards
 
 _BATCH_PAIRS = 1024
-_STRANGE = re.compile(r"[^\w.+-]+")
+_STRANGE = re.compile(r"^\.|[^\w.+-]+")  # A first dot would hide the file.
 
 
 def write(

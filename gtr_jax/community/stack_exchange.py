@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from gtr_jax.community import blocks, xml_rows
 from gtr_jax.community.post import Post
-from gtr_jax.files import streams
+from gtr_jax.files import folders, streams
 from gtr_jax.files.lines import BadLineError
 
 ROOT = "posts"
@@ -49,7 +49,7 @@ def post(row: Mapping[str, str], place: str) -> Post | str:
     number=_number(row, "Id"),
     question=None if is_question else _number(row, "ParentId"),
     id=_text(row, "Id"),
-    title=_text(row, "Title") if is_question else "",
+    title=row.get("Title", "") if is_question else "",
     body=_text(row, "Body"),
     score=_number(row, "Score"),
     accepted=(
@@ -69,7 +69,7 @@ def dumps(path: pathlib.Path) -> Iterator[pathlib.Path]:
   if not path.is_dir():
     yield path
     return
-  found = sorted(file for file in path.rglob("*") if _is_dump(file))
+  found = folders.search(path, _is_dump)
   if not found:
     raise BadLineError(f"{path}: no Posts.xml or .7z in the folder")
   yield from found

@@ -2,10 +2,12 @@
 
 A dump is one element full of `<row …/>`.  "<" stands in no attribute, so a file
 can be cut before any `<row` and its pieces parsed apart.  A document type is
-refused before it can define an entity.
+refused before it can define an entity.  Real dumps refer to characters that XML
+does not have, such as `&#x1F;`: they are read as spaces.
 """
 
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 from xml.parsers import expat
@@ -16,6 +18,8 @@ from gtr_jax.files.lines import BadLineError
 
 _ROW = b"<row"
 _MAX_HEAD_BYTES = 1 << 16  # What may stand before the first row.
+_REFERENCE = re.compile(rb"&#(?:x([0-9A-Fa-f]{1,8})|([0-9]{1,10}));")
+_BAD_REFERENCE = expat.errors.codes[expat.errors.XML_ERROR_BAD_CHAR_REF]
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii")
 
@@ -64,12 +68,45 @@ def parse(block: blocks.Block, take: TakeRow) -> None:
   """
   if block.too_long:
     raise BadLineError(f"{block.path}:{block.line}: {blocks.too_long(block)}")
+  try:
+    _parse_rows(block, take)
+  except _RefusedReferenceError as error:
+    data = _REFERENCE.sub(_space_for_refused, block.data)
+    cleaned = blocks.Block(block.path, block.line, data)
+    _parse_rows(cleaned, take, error.num_rows)
+
+
+class _RefusedReferenceError(Exception):
+  """A reference to a character that XML does not have.
+
+  Attributes:
+    num_rows: that came before.
+  """
+
+  def __init__(self, num_rows: int) -> None:
+    super().__init__(num_rows)
+    self.num_rows = num_rows
+
+
+def _parse_rows(
+  block: blocks.Block, take: TakeRow, num_passed: int | None = None
+) -> None:
+  """Hands each row to `take`.
+
+  Args:
+    num_passed: rows of a repaired block that were handed over before; None is a
+      block as it came, which may raise a _RefusedReferenceError.
+  """
   parser = _hardened()
+  num_rows = 0
 
   def start(name: str, attributes: Mapping[str, str]) -> None:
+    nonlocal num_rows
     if name != "row":
       raise ValueError(f"the element <{name}> came, <row> was due")
-    take(attributes, block.line + parser.CurrentLineNumber - 2)
+    num_rows += 1
+    if num_rows > (num_passed or 0):
+      take(attributes, block.line + parser.CurrentLineNumber - 2)
 
   def text(data: str) -> None:
     if data.strip():
@@ -82,6 +119,8 @@ def parse(block: blocks.Block, take: TakeRow) -> None:
     parser.Parse(block.data)
     parser.Parse(b"</rows>", True)
   except expat.ExpatError as error:
+    if error.code == _BAD_REFERENCE and num_passed is None:
+      raise _RefusedReferenceError(num_rows) from None
     line = block.line + error.lineno - 2
     raise BadLineError(f"{block.path}:{line}: {_reason(error)}") from None
   except ValueError as error:
@@ -168,6 +207,22 @@ def _parse(
   except ValueError as error:
     place = line or parser.CurrentLineNumber
     raise BadLineError(f"{path}:{place}: {error}") from None
+
+
+def _space_for_refused(reference: re.Match[bytes]) -> bytes:
+  hexadecimal, decimal = reference.groups()
+  code = int(hexadecimal, 16) if hexadecimal else int(decimal)
+  return reference[0] if _is_character(code) else b" "
+
+
+def _is_character(code: int) -> bool:
+  """Source: https://www.w3.org/TR/xml/#charsets."""
+  return (
+    code in (0x9, 0xA, 0xD)
+    or 0x20 <= code < 0xD800
+    or 0xE000 <= code < 0xFFFE
+    or 0x10000 <= code < 0x110000
+  )
 
 
 def _reason(error: expat.ExpatError) -> str:

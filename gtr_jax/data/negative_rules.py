@@ -1,6 +1,7 @@
 """Which passages may be negatives of a query: limits on scores, equal texts."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 
@@ -28,6 +29,13 @@ class Rules:
   margin: float | None = None
   relative_margin: float | None = None
   seed: int | None = None
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for a limit that is no number: it would limit none."""
+    for name in ("max_score", "margin", "relative_margin"):
+      limit = getattr(self, name)
+      if limit is not None and not math.isfinite(limit):
+        raise ValueError(f"the limit {name} is {limit}: give a number")
 
   def too_near(self, score: float, positive: float) -> str | None:
     """The name of the first limit that the score of a negative breaks."""

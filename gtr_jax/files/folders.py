@@ -1,4 +1,4 @@
-"""Folders that are on disk whole or not at all, made once."""
+"""Folders that are made once, whole or not at all; what is in folders."""
 
 import errno
 import os
@@ -7,8 +7,47 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from typing import NoReturn
 
 from gtr_jax.files import lock, whole
+
+
+def search(
+  folder: pathlib.Path, is_wanted: Callable[[pathlib.Path], bool]
+) -> list[pathlib.Path]:
+  """The files below a folder that are wanted, sorted.
+
+  Links to folders are followed, and no folder is entered twice.
+
+  Args:
+    is_wanted: by its name.
+
+  Raises:
+    ValueError: a wanted file is a link that leads nowhere.
+    OSError: a folder cannot be read.
+  """
+
+  def refuse(error: OSError) -> NoReturn:
+    raise error
+
+  entered: set[str] = set()
+  found = []
+  for directory, inner, names in os.walk(
+    folder, onerror=refuse, followlinks=True
+  ):
+    real = os.path.realpath(directory)
+    if real in entered:
+      inner.clear()
+      continue
+    entered.add(real)
+    inner.sort()
+    found += filter(is_wanted, (pathlib.Path(directory, n) for n in names))
+  for file in found:
+    if not file.exists():
+      raise ValueError(
+        f"{file}: is a link that leads nowhere: repair it or take it away"
+      )
+  return sorted(found)
 
 
 def make_once(

@@ -1,6 +1,7 @@
 """JSON Lines dealt to several files of one folder, whole or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import gzip
@@ -73,7 +74,15 @@ def opened(
   """The shards of a name in a folder, to write to in turn from the first."""
   paths = [folder / shard for shard in names(name, num_shards)]
   with contextlib.ExitStack() as stack:
-    streams = [stack.enter_context(_gzip(path)) for path in paths]
+    try:
+      streams = [stack.enter_context(_gzip(path)) for path in paths]
+    except OSError as error:
+      if error.errno != errno.EMFILE:
+        raise
+      raise ValueError(
+        f"{num_shards} files cannot be open at once: ask for fewer shards, or"
+        " raise `ulimit -n`"
+      ) from None
     yield streams
     num_full = sum(stream.tell() > 0 for stream in streams)
   if num_full < num_shards:

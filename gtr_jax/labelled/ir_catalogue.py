@@ -5,6 +5,7 @@ has them; otherwise it is the judgements.  ir_datasets downloads what is not on
 this machine.
 """
 
+import errno
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,7 +54,7 @@ def questions(
     judgements = _judgements(name, dataset, queries, passages, settings, ledger)
   if has_pairs:
     joined = stores.Joined(queries, passages, judgements)
-    listed = _listed(name, dataset.docpairs_iter())
+    listed = _listed(name, _told(name, dataset.docpairs_iter))
     return by_ids.questions(listed, joined, settings, ledger)
   assert judgements is not None
   return judged.questions(queries, passages, judgements, settings, ledger)
@@ -79,7 +80,7 @@ def _store(
   ledger: Ledger,
 ) -> TextStore:
   def entries(_: Ledger) -> Iterator[Entry]:
-    for number, record in enumerate(records(), 1):
+    for number, record in enumerate(_told(name, records), 1):
       yield Entry(*entry(record), 0, number)
 
   # ir_datasets' ids are of fixed contents.
@@ -87,6 +88,31 @@ def _store(
     [f"{name} {part}"], {"ir_datasets": name, "part": part}, entries
   )
   return text_store_writer.build(settings.cache, source, ledger)
+
+
+def _told(name: str, records: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+  """The records; what keeps the library from them is told.
+
+  Raises:
+    ValueError: no network, a source that has moved, a damaged download.
+  """
+  iterator = None
+  while True:
+    try:
+      # The library downloads here, and its exceptions are of many kinds.
+      iterator = iter(records()) if iterator is None else iterator
+      record = next(iterator)
+    except StopIteration:
+      return
+    except Exception as error:
+      if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise
+      reason = " ".join(str(error).split())[:200]
+      raise ValueError(
+        f"{name}: ir_datasets cannot read it ({type(error).__name__}:"
+        f" {reason}): look at the network, or put the files where it says"
+      ) from None
+    yield record
 
 
 def _passage(record: Any) -> tuple[str, str, str]:
@@ -113,7 +139,7 @@ def _judgements(
     path: pathlib.Path, _: Ledger
   ) -> Iterator[tuple[int, stores.Judgement]]:
     del path
-    for number, qrel in enumerate(dataset.qrels_iter(), 1):
+    for number, qrel in enumerate(_told(name, dataset.qrels_iter), 1):
       yield (
         number,
         stores.Judgement(qrel.query_id, qrel.doc_id, float(qrel.relevance)),

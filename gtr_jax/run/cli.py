@@ -17,7 +17,7 @@ from gtr_jax.files import lines
 # gin appends pages about who called whom to every message.
 _GIN_CONTEXT = "\n  In call to configurable"
 # What the disk refuses, often without the name of a file.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 Run = Callable[[argparse.Namespace], Mapping[str, Any]]
 
 

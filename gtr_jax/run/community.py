@@ -167,6 +167,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
 
   _check(args)
   sites = dumps.find(args.format, args.input, args.site)
+  dumps.require_apart(sites, pathlib.Path(args.output))
   dumps.require_libraries(
     args.format, _rules(args, "").filters, args.near_duplicates
   )
@@ -266,6 +267,8 @@ def _check(args: argparse.Namespace) -> None:
   for name in ("shards", "workers", "num_answers"):
     if getattr(args, name) < 1:
       raise ValueError(f"--{name} is {getattr(args, name)}: give 1 or more")
+  if args.shards > 10_000:
+    raise ValueError(f"--shards is {args.shards}: give 1 to 10000")
   if args.beam and args.format not in ("stackexchange", "reddit"):
     raise ValueError(
       f"--beam with --format={args.format}: run it without --beam"

@@ -175,6 +175,10 @@ def _check(args: argparse.Namespace) -> None:
     raise ValueError(f"--shards is {args.shards}: give 1 to 10000")
   if args.seed < 0:
     raise ValueError(f"--seed is {args.seed}: give 0 or more")
+  for path in map(pathlib.Path, args.input):
+    output = pathlib.Path(args.output).resolve()
+    if path.exists() and output in (path.resolve(), *path.resolve().parents):
+      raise ValueError(f"{path}: is input and output: choose another --output")
 
 
 def _at_least_one(

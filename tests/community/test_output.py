@@ -15,7 +15,9 @@ def test_a_record_is_read_as_the_pair_it_was():
 
 def test_names_of_files():
   assert output.file_name("a.b-c.com") == "a.b-c.com"
-  assert output.file_name("../a b/ü") == ".._a_b_ü"
+  # A first dot would hide the file.
+  assert output.file_name(".a.com") == "_a.com"
+  assert output.file_name("../a b/ü") == "_._a_b_ü"
 
 
 def test_the_table_sorts_reasons_by_count():

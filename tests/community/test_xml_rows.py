@@ -93,10 +93,6 @@ REFUSED = {
     ":4: not XML (not well-formed (invalid token) at column 9)",
   ),
   "NUL": (HEAD + '<row A="\0"/>\n' + TAIL, ":3: not XML (not well-formed"),
-  "surrogate": (
-    HEAD + '<row A="&#xD800;"/>\n' + TAIL,
-    ":3: not XML (reference to invalid character number",
-  ),
   "twice": (HEAD + '<row A="1" A="2"/>\n' + TAIL, ":3: not XML (duplicate"),
   "cut row": (HEAD + '<row A="1"/>\n<row A="', ":4: the file ends without"),
   "cut rows": (HEAD + '<row A="1"/>\n', ":4: the file ends without </posts>"),
@@ -171,3 +167,24 @@ def test_single_rows_of_a_block():
     (9, b'<row\nB="2"/>'),
     (10, b'<row C=">"/>'),
   ]
+
+
+@pytest.mark.parametrize(
+  "reference",
+  ["&#x1F;", "&#31;", "&#x0;", "&#xD800;", "&#xFFFE;", "&#x110000;"],
+)
+def test_characters_that_xml_does_not_have_are_spaces(written, reference):
+  row = '<row A="{}" />\n'
+  content = HEAD + row.format(1) + row.format(f"&#xA;a{reference}b") + row * 2
+  assert rows(written(content + TAIL)) == [
+    (3, {"A": "1"}),
+    (4, {"A": "\na b"}),
+    (5, {"A": "{}"}),
+    (6, {"A": "{}"}),
+  ]
+
+
+@pytest.mark.parametrize("reference", ["&#xZ;", "&#;", "&#x" + "9" * 50 + ";"])
+def test_what_is_no_reference_is_an_error(written, reference):
+  with pytest.raises(BadLineError, match="Posts.xml:3: not XML"):
+    rows(written(HEAD + f'<row A="{reference}" />\n' + TAIL))

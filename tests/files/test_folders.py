@@ -35,3 +35,25 @@ def test_a_folder_without_its_marker_is_made_anew(tmp_path):
     tmp_path / "folder", "marker", lambda f: (f / "marker").touch()
   )
   assert [path.name for path in (tmp_path / "folder").iterdir()] == ["marker"]
+
+
+def test_search_follows_links_and_enters_no_folder_twice(tmp_path):
+  (tmp_path / "disk").mkdir()
+  (tmp_path / "disk" / "a.txt").touch()
+  (tmp_path / "data" / "x").mkdir(parents=True)
+  (tmp_path / "data" / "b.txt").touch()
+  (tmp_path / "data" / "b.log").touch()
+  (tmp_path / "data" / "x" / "loop").symlink_to(tmp_path / "data")
+  (tmp_path / "data" / "x" / "linked").symlink_to(tmp_path / "disk")
+  found = folders.search(tmp_path / "data", lambda path: path.suffix == ".txt")
+  assert [str(path.relative_to(tmp_path)) for path in found] == [
+    "data/b.txt",
+    "data/x/linked/a.txt",
+  ]
+
+
+def test_search_tells_of_links_that_lead_nowhere(tmp_path):
+  (tmp_path / "a.txt").symlink_to(tmp_path / "gone")
+  with pytest.raises(ValueError, match="a link that leads nowhere"):
+    folders.search(tmp_path, lambda path: True)
+  assert not folders.search(tmp_path, lambda path: path.suffix == ".log")

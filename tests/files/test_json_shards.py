@@ -3,6 +3,7 @@
 import gzip
 import json
 import pathlib
+import resource
 import socket
 
 import pytest
@@ -115,3 +116,14 @@ def test_the_folder_that_one_is_in(tmp_path, monkeypatch):
 def test_a_disk_is_refused_before_the_work():
   with pytest.raises(ValueError, match="cannot be replaced"):
     json_shards.require_free(pathlib.Path("/"))
+
+
+def test_more_shards_than_may_be_open_is_told(tmp_path):
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+  try:
+    with pytest.raises(ValueError, match="200 files cannot be open at once"):
+      write(tmp_path / "out", num_shards=200)
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+  assert not list(tmp_path.iterdir())

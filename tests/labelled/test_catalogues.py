@@ -155,3 +155,17 @@ def test_mistakes_with_tfds(read, tfds_name):
     read("tfds", "no_such_set", fields=FIELDS)
   with pytest.raises(ValueError, match="--fields names 'answer'"):
     read("tfds", tfds_name, fields={**FIELDS, "answer": "x"})
+
+
+def test_a_download_that_fails_is_told(read, ir_name, monkeypatch):
+  library = pytest.importorskip("ir_datasets", reason="of the extra `data`")
+
+  def fail():
+    raise ConnectionError("no\nroute")
+
+  # As the data set of a name is made anew each time.
+  dataset = library.load(ir_name)
+  monkeypatch.setattr(dataset, "queries_iter", fail, raising=False)
+  monkeypatch.setattr(library, "load", lambda name: dataset)
+  with pytest.raises(ValueError, match=r"ConnectionError: no route\): look at"):
+    read("ir_datasets", ir_name)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sys
 
 import pytest
@@ -171,6 +172,7 @@ def test_a_missing_library_is_told_before_work(
 MISTAKES = [
   (["--languages=en,english"], "no language has the code 'english'"),
   (["--max_code_share=2"], "--max_code_share is 2.0: give 0 to 1"),
+  (["--shards=100000"], "--shards is 100000: give 1 to 10000"),
   (["--shards=0"], "--shards is 0: give 1 or more"),
   (["--format=faq", "--beam=tfrecord"], "run it without --beam"),
   (["--near_duplicates=0.2"], "give 0.5 to 1, or 0"),
@@ -186,8 +188,38 @@ def test_mistakes_are_one_line(sites, tmp_path, capsys, flags, reason):
 
 
 def test_a_folder_with_files_is_refused(sites, tmp_path, capsys):
-  run("--input", sites, "--output", sites, status=2)
+  (tmp_path / "out").mkdir()
+  (tmp_path / "out" / "mine.txt").touch()
+  run("--input", sites, "--output", tmp_path / "out", status=2)
   assert "no earlier result" in capsys.readouterr().err
+
+
+def test_a_name_that_no_id_can_hold_is_told(sites, tmp_path, capsys):
+  folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+  (sites / "a.example.com").rename(folder)
+  run("--input", folder, "--output", tmp_path / "out", status=2)
+  assert "no site can have the name '\\udcff'" in capsys.readouterr().err
+
+
+def test_input_is_never_replaced(sites, tmp_path, capsys):
+  out = tmp_path / "out"
+  out.mkdir()
+  (out / "statistics.json").write_text("{}")  # As an earlier result has it.
+  dump = (sites / "a.example.com" / "Posts.xml").rename(out / "Posts.xml")
+  run("--input", dump, "--output", out, status=2)
+  assert "is input and lies in the output folder" in capsys.readouterr().err
+  assert dump.is_file()
+
+
+def test_a_file_given_by_two_names_is_told(sites, tmp_path, capsys):
+  file = tmp_path / "x.jsonl"
+  file.write_text('["a question ?", "an answer to it"]\n')
+  (tmp_path / "link").mkdir()
+  other = tmp_path / "link" / "x.jsonl"
+  other.symlink_to(file)
+  flags = ("--input", file, other, "--output", tmp_path / "out")
+  run(*flags, status=2, format="fields")
+  assert "is given twice" in capsys.readouterr().err
 
 
 def test_none_is_no_limit():

@@ -95,12 +95,24 @@ def test_a_mistake_is_one_line_and_leaves_nothing(folder, capsys):
     ("--num_negatives=-1", "--num_negatives is -1"),
     ("--shards=0", "--shards is 0"),
     ("--seed=-1", "--seed is -1"),
+    ("--margin=nan", "margin is nan: give a number"),
+    ("--max_score=inf", "max_score is inf: give a number"),
     ("--split=dev", "there is no file of queries"),
   ],
 )
 def test_flags_that_make_no_sense(folder, capsys, flag, message):
   assert run(folder, flag) == 2
   assert message in capsys.readouterr().err
+
+
+def test_the_input_is_never_replaced(tmp_path, capsys):
+  file = tmp_path / "x.jsonl"
+  file.write_text('{"query": "q", "positive": "p"}\n')
+  for output in (file, tmp_path):
+    flags = ("--input", str(file), "--output", str(output))
+    assert main.main(["pairs", "--format=sentence-transformers", *flags]) == 2
+    assert "is input and output" in capsys.readouterr().err
+  assert "query" in file.read_text()
 
 
 def test_no_pair_is_a_mistake(folder, capsys):

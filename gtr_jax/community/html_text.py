@@ -1,6 +1,7 @@
 """HTML to plain text, by lexbor."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,7 @@ class HtmlToText:
     if too_deep(html):
       return Text("", refused="too_deep")
     tree = parse(_BLOCK.sub("\n<", html))
-    for node in tree.css(_UNREAD):
-      node.decompose()
+    _remove(tree.css(_UNREAD))
     blocks = tree.css(_CODE) if "<pre" in html.lower() else []
     if not blocks:
       return Text(_plain(tree.text()))
@@ -64,8 +64,7 @@ class HtmlToText:
     code = sum(len(_plain(block.text())) for block in blocks)
     share = min(1.0, code / max(1, len(text)))
     if not self.keep_code:
-      for block in blocks:
-        block.decompose()
+      _remove(blocks)
       text = _plain(tree.text())
     return Text(text, share)
 
@@ -94,9 +93,12 @@ def too_deep(html: str) -> bool:
   return False
 
 
-def plain(text: str) -> Text:
-  """Text that is no HTML."""
-  return Text(" ".join(text.split()))
+def _remove(nodes: Sequence[Any]) -> None:
+  """Removes nodes that come in the order of the page."""
+  # What is in another node goes first: a node that went with it must not be
+  # touched again.
+  for node in reversed(nodes):
+    node.decompose()
 
 
 def _plain(text: str) -> str:

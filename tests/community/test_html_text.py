@@ -36,6 +36,12 @@ def test_blocks_of_code():
   assert dropped.code_share == kept.code_share
 
 
+def test_what_is_left_out_may_hold_more_of_it():
+  html = "<pre>1<pre>2<svg><style>3</style></svg></pre></pre>d<object><object>"
+  assert html_text.HtmlToText()(html).text == "1 2 d"
+  assert html_text.HtmlToText(keep_code=False)(html).text == "d"
+
+
 def test_many_tags_are_no_harm():
   html = "<p>a</p><br><li>b<b>c</b>" * 5000
   assert html_text.HtmlToText()(html).text == " ".join(["a bc"] * 5000)

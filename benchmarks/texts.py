@@ -36,11 +36,13 @@ def pairs(
   """Queries and passages, each as long as that of `training.source`."""
   model = sentencepiece.SentencePieceProcessor(model_proto=tokens.model_bytes)
   pieces = model.id_to_piece(list(range(model.vocab_size())))
-  words = [
-    piece[1:]
-    for piece in pieces
-    if piece[0] == "▁" and piece[1:].isascii() and piece[1:].isalpha()
-  ]
+  words = np.array(
+    [
+      piece[1:]
+      for piece in pieces
+      if piece[0] == "▁" and piece[1:].isascii() and piece[1:].isalpha()
+    ]
+  )
   batch = training.source(size, count).batch_at(0)
   rng = np.random.default_rng(0)
 

@@ -38,11 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = flags.parse_args(arguments)
   size = training.SIZES[options.size]
   tokens = texts.tokenizer(options.vocabulary)
+  num_mixed = max(options.pairs // 10, options.batch_size)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     files = [
-      _write(folder / f"{task}.jsonl", size, tokens, options.pairs, task)
-      for task in range(_TASKS)
+      _write(folder / f"{task}.jsonl", size, tokens, count, task)
+      for task, count in enumerate([options.pairs, *[num_mixed] * (_TASKS - 1)])
     ]
     work = _Work(folder, size, tokens)
     cases = {

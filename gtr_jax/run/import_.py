@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gtr_jax.run import cli
 
 if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
+  from gtr_jax.checkpoints import huggingface
   from gtr_jax.checkpoints import sizes as sizes_lib
 
 _GTR_PROJECTION_DIM = 768
@@ -15,14 +16,19 @@ _GTR_PROJECTION_DIM = 768
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    "--format", required=True, choices=("t5x",), help="who wrote the weights"
+    "--format",
+    required=True,
+    choices=("t5x", "huggingface", "sentence-transformers"),
+    help="who wrote the weights",
   )
   parser.add_argument(
     "--checkpoint",
     required=True,
     metavar="P",
-    help="the checkpoint's directory, or the one that holds checkpoint_N, of"
-    " which the newest is taken; local or gs://bucket/path",
+    help="the checkpoint's directory; of T5X also the one that holds"
+    " checkpoint_N, of which the newest is taken, local or gs://bucket/path; of"
+    " the others also a name on the Hub (org/name), if huggingface_hub is"
+    " installed",
   )
   parser.add_argument(
     "--output", required=True, metavar="M", help="model directory to make"
@@ -31,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--vocabulary",
     metavar="PATH",
     help="SentencePiece model, copied into the model directory; without one"
-    " the model takes token ids but no texts",
+    " it is the checkpoint's own, and where that has none the model takes"
+    " token ids but no texts",
   )
   parser.add_argument(
     "--relative_attention_max_distance",
     type=int,
-    default=128,
     metavar="N",
     help="distance from which on all relative positions are one; no array"
-    " tells it",
+    " tells it, Hugging Face's config does (without either: 128)",
   )
   parser.add_argument(
     "--activation_dtype",
@@ -54,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     " a plain T5 checkpoint; the model must be trained then",
   )
   parser.add_argument(
+    "--allow_unused",
+    action="store_true",
+    help="leave out arrays that the model has no place for; a decoder always"
+    " is",
+  )
+  parser.add_argument(
     "--seed", type=int, default=0, help="of --initialize_missing"
   )
 
@@ -61,8 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   import pathlib
 
-  from gtr_jax.checkpoints import manager, names, sizes, t5x
-  from gtr_jax.data import vocabulary
+  import numpy as np
+
+  from gtr_jax.checkpoints import huggingface, manager, names, sizes
   from gtr_jax.run import model_directory
 
   output = pathlib.Path(args.output)
@@ -70,38 +83,111 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     raise ValueError(
       f"{output}: holds checkpoints already; choose another --output"
     )
-  tokenizer = vocabulary.load(args.vocabulary) if args.vocabulary else None
-  checkpoint = t5x.read_t5x(args.checkpoint, with_optimizer_state=False)
-  found = names.flatten(checkpoint.params)
+  found, step, checkpoint = _read(args)
+  tokenizer = _tokenizer(args.vocabulary, checkpoint)
   try:
-    _check_finite(found)
     found_sizes = sizes.from_arrays(found)
     _check_vocabulary(tokenizer, found_sizes)
-    config = _config(
-      found_sizes, args.relative_attention_max_distance, args.activation_dtype
+    max_distance = _max_distance(
+      args.relative_attention_max_distance, checkpoint
     )
+    config = _config(found_sizes, max_distance, args.activation_dtype)
     expected, init = _expected(config, args.seed)
     differences = names.compare(expected, found)
+    unused = (*differences.unused, *(checkpoint.unused if checkpoint else ()))
+    _check_unused(
+      [name for name in unused if not huggingface.is_of_decoder(name)],
+      args.allow_unused,
+    )
+    if differences.missing and not args.initialize_missing:
+      raise ValueError(
+        f"lacks {_some(differences.missing)}; use --initialize_missing to draw"
+        f" it at random and train it{_hint(args, differences.missing)}"
+      )
+    params = {
+      name: np.asarray(found[name]) for name in expected if name in found
+    }
+    _check_finite(params)
   except ValueError as error:
     raise ValueError(f"{args.checkpoint}: {error}") from error
-  if differences.missing and not args.initialize_missing:
-    raise ValueError(
-      f"{args.checkpoint}: lacks {_some(differences.missing)}; use"
-      " --initialize_missing to draw it at random and train it"
-    )
-  params = {name: found[name] for name in expected if name in found}
   params |= init(differences.missing)
   model_directory.write(
-    output, config, names.unflatten(params), tokenizer, checkpoint.step
+    output, config, names.unflatten(params), tokenizer, step
   )
   result = {
     "model": str(output),
     "parameters": sum(array.size for array in params.values()),
-    "unused": list(differences.unused),
+    "unused": sorted(unused),
     "missing": list(differences.missing),
   }
-  print(_summary(result, checkpoint.step))
+  print(_summary(result, step))
+  if tokenizer is None:
+    print("no vocabulary: the model takes token ids; --vocabulary gives one")
   return result
+
+
+def _read(
+  args: argparse.Namespace,
+) -> tuple[Mapping[str, Any], int, "huggingface.Checkpoint | None"]:
+  """(arrays, read or to be read; step; what else another library says)."""
+  from gtr_jax.checkpoints import names, t5x
+  from gtr_jax.run import other_libraries
+
+  if args.format == "t5x":
+    read = t5x.read_t5x(args.checkpoint, with_optimizer_state=False)
+    return names.flatten(read.params), read.step, None
+  checkpoint = other_libraries.read(
+    args.format, args.checkpoint, lambda line: print(line, file=sys.stderr)
+  )
+  return checkpoint.arrays, 0, checkpoint
+
+
+def _tokenizer(
+  path: str | None, checkpoint: "huggingface.Checkpoint | None"
+) -> Any:
+  from gtr_jax.data import vocabulary
+
+  own = checkpoint.vocabulary if checkpoint else None
+  if not path and not own:
+    return None
+  prompts = (
+    (checkpoint.query_prompt, checkpoint.passage_prompt) if checkpoint else ()
+  )
+  return vocabulary.load(path or str(own), *prompts)
+
+
+def _max_distance(
+  flag: int | None, checkpoint: "huggingface.Checkpoint | None"
+) -> int:
+  own = checkpoint.max_distance if checkpoint else None
+  if flag is not None and own not in (None, flag):
+    raise ValueError(
+      f"--relative_attention_max_distance is {flag}, its config says {own};"
+      " leave the flag out"
+    )
+  if flag is None:
+    return 128 if own is None else own
+  return flag
+
+
+def _check_unused(unused: Sequence[str], allowed: bool) -> None:
+  if unused and not allowed:
+    raise ValueError(
+      f"holds {_some(unused)}, for which the model has no place;"
+      " --allow_unused leaves that out"
+    )
+
+
+def _hint(args: argparse.Namespace, missing: Sequence[str]) -> str:
+  """Where a projection may be that was not looked for."""
+  import pathlib
+
+  from gtr_jax.checkpoints import sentence_transformers
+
+  beside = pathlib.Path(args.checkpoint) / sentence_transformers.MODULES_FILE
+  if sentence_transformers.PROJECTION in missing and beside.is_file():
+    return f"; {beside.name} is there: use --format=sentence-transformers"
+  return ""
 
 
 def _check_finite(arrays: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The parameters that a stage starts from: another stage's, or T5X's."""
+"""The parameters that a stage starts from: another stage's, T5X's, …"""
 
 import pathlib
 import re
@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gtr_jax.checkpoints import manager, names, t5x
+from gtr_jax.checkpoints import lazy_arrays, manager, names, t5x
 from gtr_jax.data import examples
-from gtr_jax.run import model_directory, training_data
+from gtr_jax.run import model_directory, other_libraries, training_data
 from gtr_jax.types import Params
 
 # The towers of a model with two, and what each of them is made of.
@@ -23,7 +24,8 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
 
   Args:
     path: a model directory (its best step), one step of it
-      (checkpoints/<step>), or a T5X checkpoint.  One tower serves both where
+      (checkpoints/<step>), a T5X checkpoint, or a folder of Hugging Face or
+      sentence-transformers (or hf://org/name).  One tower serves both where
       the model has separate ones.
     params: initialised, on the mesh; what the checkpoint lacks, such as the
       projection in a T5 checkpoint, stays as it is and is reported.
@@ -33,7 +35,7 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
     ValueError: if arrays have another shape, or none fits.
   """
   expected = names.flatten(params)
-  found = _for_towers(names.flatten(_read(path, expected)), expected)
+  found = _for_towers(names.flatten(_read(path, expected, say)), expected)
   try:
     differences = names.compare(expected, found)
   except ValueError as error:
@@ -84,9 +86,12 @@ def check_vocabulary(path: str, data: training_data.TrainingData) -> None:
 
 
 def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
-  """The vocabulary folder of the model directory that a stage starts from."""
+  """The vocabulary that a stage starts with: a model directory's folder, or
+  the file beside another library's weights."""
   if not path:
     return None
+  if other_libraries.format_of(path) is not None:
+    return other_libraries.vocabulary_of(path)
   own = pathlib.Path(path)
   is_step = own.name.isdigit() and own.parent.name == manager.DIRECTORY
   folder = (own.parents[1] if is_step else own) / model_directory.VOCABULARY
@@ -109,7 +114,9 @@ def _layers(arrays: Mapping[str, Any]) -> set[str]:
   return set(re.findall(r"\bencoder/(layers_\d+)/", " ".join(arrays)))
 
 
-def _read(path: str, expected: Mapping[str, jax.Array]) -> Any:
+def _read(
+  path: str, expected: Mapping[str, jax.Array], say: Callable[[str], None]
+) -> Any:
   own = pathlib.Path(path)
   # A tower that will serve both is read to where the first of them is.
   shared = {
@@ -120,6 +127,10 @@ def _read(path: str, expected: Mapping[str, jax.Array]) -> Any:
     return manager.read_params(own.parents[1], int(own.name), like)
   if manager.available_steps(path):
     return manager.read_params(path, manager.best_step(path), like)
+  form = other_libraries.format_of(path)
+  if form is not None:
+    # Arrays stay on disk until each is put on the devices.
+    return names.unflatten(other_libraries.read(form, path, say).arrays)
   return t5x.read_t5x(path, with_optimizer_state=False).params
 
 
@@ -139,4 +150,8 @@ def _has_two(arrays: Mapping[str, Any]) -> bool:
 
 
 def _like(value: Any, leaf: jax.Array) -> jax.Array:
+  if isinstance(value, lazy_arrays.LazyArray):
+    # Each device gets its share from the host's memory, the host keeps none.
+    value = np.asarray(value, leaf.dtype)
+    return jax.device_put(value, leaf.sharding)
   return jax.device_put(jnp.asarray(value, leaf.dtype), leaf.sharding)

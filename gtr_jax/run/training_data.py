@@ -80,7 +80,8 @@ class TrainingData:
     Args:
       directory: the model directory.
       seed: of the order, and of the choice of positives and negatives.
-      inherited: a vocabulary folder to use where `vocabulary` is None.
+      inherited: a vocabulary folder, or a SentencePiece model, to use where
+        `vocabulary` is None.
       say: takes lines for the user.
       share: which part of each global batch is this process's, of how many.
       num_devices: among which each global batch is divided.
@@ -147,7 +148,11 @@ class TrainingData:
     before = vocabulary_lib.load_directory(own) if is_whole else None
     if self.vocabulary is None:
       if before is None and inherited is not None:
-        before = vocabulary_lib.load_directory(inherited)
+        before = (
+          vocabulary_lib.load_directory(inherited)
+          if inherited.is_dir()
+          else vocabulary_lib.load(inherited)
+        )
       return before and vocabulary_lib.Tokenizer(
         before.model_bytes,
         self.query_prompt or before.query_prompt,

@@ -1,0 +1,53 @@
+"""Models by their name on the Hugging Face Hub, such as "org/model"."""
+
+import importlib
+import os
+import pathlib
+import re
+from typing import Any
+
+PREFIX = "hf://"
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ["*.json", "*.safetensors", "*.model"]
+
+
+def folder_of(path: str | os.PathLike[str]) -> pathlib.Path:
+  """The folder of a path, fetched if it is a name on the Hub.
+
+  A folder that is there is taken; only then "org/model" is a name, and
+  "hf://org/model" always is.
+
+  Raises:
+    ValueError: neither, or `huggingface_hub` is not installed or refuses.
+  """
+  text = os.fspath(path)
+  folder = pathlib.Path(text)
+  name = text.removeprefix(PREFIX)
+  if not text.startswith(PREFIX):
+    if folder.is_dir():
+      return folder
+    if folder.is_absolute() or not _NAME.fullmatch(name):
+      raise ValueError(f"{text}: no such folder")
+  return _fetched(name)
+
+
+def _fetched(name: str) -> pathlib.Path:
+  try:
+    library: Any = importlib.import_module("huggingface_hub")
+  except ModuleNotFoundError:
+    raise ValueError(
+      f"{name}: no such folder; to take it for a name on the Hub: pip install"
+      " huggingface_hub"
+    ) from None
+  try:
+    folder = pathlib.Path(
+      library.snapshot_download(name, allow_patterns=_FILES)
+    )
+    if not any(folder.glob("*.safetensors")):
+      library.snapshot_download(name, allow_patterns=["*.bin"])
+  except Exception as error:  # Its own kinds, and those of its HTTP library.
+    reason = " ".join(str(error).split())
+    raise ValueError(
+      f"{name}: no such folder, and the Hub does not give it ({reason:.200})"
+    ) from None
+  return folder

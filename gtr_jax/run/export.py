@@ -13,7 +13,12 @@ from typing import Any
 from gtr_jax.run import arguments, cli
 
 # Format: its module under gtr_jax.export.
-FORMATS = {"savedmodel": "saved_model"}
+FORMATS = {
+  "savedmodel": "saved_model",
+  "sentence-transformers": "sentence_transformers",
+}
+# Formats that cut queries and passages at one length.
+_OF_ONE_LENGTH = ("sentence-transformers",)
 _NUM_STEPS = 6
 
 
@@ -23,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--format",
     required=True,
     choices=tuple(FORMATS),
-    help="savedmodel: TensorFlow, takes raw strings",
+    help="savedmodel: TensorFlow, takes raw strings; sentence-transformers: a"
+    " folder for SentenceTransformer(path), of one length, the longer one",
   )
   parser.add_argument(
     "--output", required=True, metavar="D", help="directory to make"
@@ -46,28 +52,32 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   with progress.bar("exporting", _NUM_STEPS, "step") as advance:
     original = _original(args)
     advance(1)
+    form = _format(args.format)
     comparison = artifact.make(
       original,
-      _format(args.format),
+      form,
       output,
       args.overwrite,
       lambda step: advance(1),
     )
     advance(1)
+  # By the library that it is for, where that is installed.
+  checked = form.details().get("checked", True)
   ties = (
     f" (ties of equally likely readings: {comparison.num_ties})"
     if comparison.num_ties
     else ""
   )
   print(
-    f"{output}: {args.format} of step {original.step:,}; checked on"
+    f"{output}: {args.format} of step {original.step:,};"
+    f" {'checked' if checked else 'not checked by its consumer, compared'} on"
     f" {comparison.num_texts} texts: same token ids{ties}, embeddings differ by"
     f" {comparison.max_difference:.1e} at most"
   )
   return {
     "path": str(output),
     "max_difference": comparison.max_difference,
-    "checked": True,
+    "checked": checked,
     "tolerance": comparison.tolerance,
     "texts": comparison.num_texts,
     "ties": comparison.num_ties,
@@ -88,11 +98,17 @@ def _original(args: argparse.Namespace):
     loaded.model,
     loaded.params,
     loaded.tokenizer,
-    args.query_length,
-    args.passage_length,
+    *_lengths(args),
     loaded.checkpoint_hash,
     loaded.step,
   )
+
+
+def _lengths(args: argparse.Namespace) -> tuple[int, int]:
+  lengths = args.query_length, args.passage_length
+  if args.format in _OF_ONE_LENGTH and min(lengths) > 0:
+    return max(lengths), max(lengths)
+  return lengths
 
 
 def _format(name: str) -> Any:

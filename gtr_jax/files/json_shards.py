@@ -101,7 +101,8 @@ def write_one(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 def write_statistics(path: pathlib.Path, statistics: Mapping[str, Any]) -> None:
   content = json.dumps(dict(statistics), indent=2, ensure_ascii=False) + "\n"
-  whole.write(path, content.encode())
+  # Names of files may hold bytes that are not UTF-8: JSON has escapes for them.
+  whole.write(path, content.encode(errors="backslashreplace"))
 
 
 def names(name: str, num_shards: int) -> list[str]:

@@ -1,11 +1,12 @@
 """Worker processes that never outlive the program that started them."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 def executor(
@@ -21,17 +22,34 @@ def executor(
   Args:
     initializer: called in each process with `arguments`.
   """
-  return concurrent.futures.ProcessPoolExecutor(
-    num_workers,
-    multiprocessing.get_context("spawn"),
-    _begin,
-    (initializer, arguments),
-  )
+  with _deaf():
+    pool = concurrent.futures.ProcessPoolExecutor(
+      num_workers,
+      multiprocessing.get_context("spawn"),
+      _begin,
+      (initializer, arguments),
+    )
+    pool.submit(os.getpid)  # Starts them all.
+  return pool
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+  """What starts in here never hears a Ctrl-C, also not while it starts.
+
+  It goes to all processes of a terminal, and the first one ends the others.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield  # Others may not change it.
+    return
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 def _begin(initializer: Callable[..., None] | None, arguments: tuple) -> None:
-  # Ctrl-C goes to all processes of a terminal; the first one ends the others.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   threading.Thread(target=_end_with_parent, daemon=True).start()
   if initializer is not None:
     initializer(*arguments)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import io
 import json
 import os
 import signal
@@ -59,6 +60,9 @@ def run_program(
   """
   args = _parser(name, description, add_arguments).parse_args(argv)
   quiet_libraries()
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # Names of files may hold what no encoding has; JSON reads such escapes.
+    sys.stdout.reconfigure(errors="backslashreplace")
   try:
     with _terminable():
       result = run(args)

@@ -127,3 +127,10 @@ def test_more_shards_than_may_be_open_is_told(tmp_path):
   finally:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
   assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+  json_shards.write_statistics(tmp_path / "s.json", {"input": "\udcff.jsonl"})
+  assert json.loads((tmp_path / "s.json").read_text("utf-8")) == {
+    "input": "\udcff.jsonl"
+  }

@@ -99,6 +99,17 @@ def test_what_a_file_holds_neither_floods_nor_steers_a_terminal(capsys):
   assert said.endswith("xxx\\x1b[2J : repair it\n")
 
 
+def test_names_that_are_not_utf_8_are_shown(tmp_path):
+  code = (
+    "from gtr_jax.run import cli\n"
+    "run = lambda args: print('\\udcff') or {'name': '\\udcff'}\n"
+    "cli.run_program('test', '', lambda parser: None, run, ['--json'])"
+  )
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+  assert done.stdout.splitlines()[0] == b"\\udcff" and not done.stderr
+  assert json.loads(done.stdout.splitlines()[1]) == {"name": "\udcff"}
+
+
 def test_sigterm_unwinds_the_program(capsys):
   cleaned = []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gtr_jax.checkpoints import lazy_arrays, names, sizes
+from gtr_jax.checkpoints import lazy_arrays, names, sizes, tokenizer_json
 
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "spiece.model"
@@ -63,7 +63,8 @@ class Checkpoint:
     arrays: under flat T5X names, float32 when read.
     unused: names in the files that have no place in an encoder.
     max_distance: of relative positions, from the config.
-    vocabulary: the SentencePiece model beside it, if there is one.
+    vocabulary: the SentencePiece model beside it, else its tokenizer.json, if
+      there is one.
     query_prompt, passage_prompt: text put before each text of a tower.
     max_length: tokens of a text that the model's own library reads, if said.
   """
@@ -99,13 +100,18 @@ def read(
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from None
   _check_sizes(folder, config, found)
-  vocabulary = folder / VOCABULARY_FILE
   return Checkpoint(
     arrays,
     unused,
     max_distance=int(config.get("relative_attention_max_distance", 128)),
-    vocabulary=vocabulary if vocabulary.is_file() else None,
+    vocabulary=vocabulary_of(folder),
   )
+
+
+def vocabulary_of(folder: pathlib.Path) -> pathlib.Path | None:
+  """spiece.model, else tokenizer.json, else None."""
+  found = [folder / VOCABULARY_FILE, folder / tokenizer_json.FILE]
+  return next((path for path in found if path.is_file()), None)
 
 
 def is_of_decoder(name: str) -> bool:

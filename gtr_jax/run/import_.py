@@ -145,7 +145,7 @@ def _read(
 def _tokenizer(
   path: str | None, checkpoint: "huggingface.Checkpoint | None"
 ) -> Any:
-  from gtr_jax.data import vocabulary
+  from gtr_jax.run import other_libraries
 
   own = checkpoint.vocabulary if checkpoint else None
   if not path and not own:
@@ -153,7 +153,7 @@ def _tokenizer(
   prompts = (
     (checkpoint.query_prompt, checkpoint.passage_prompt) if checkpoint else ()
   )
-  return vocabulary.load(path or str(own), *prompts)
+  return other_libraries.tokenizer(path or str(own), *prompts)
 
 
 def _max_distance(

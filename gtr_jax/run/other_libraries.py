@@ -8,7 +8,9 @@ from gtr_jax.checkpoints import (
   hub,
   huggingface,
   sentence_transformers,
+  tokenizer_json,
 )
+from gtr_jax.data import vocabulary
 
 READERS = {
   "huggingface": huggingface.read,
@@ -45,9 +47,28 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def vocabulary_of(path: str | os.PathLike[str]) -> pathlib.Path | None:
-  """The SentencePiece model beside the weights, None if there is none."""
+  """What `tokenizer` reads beside the weights, None if there is nothing."""
   folder = hub.folder_of(path)
-  for found in (folder, folder / "0_Transformer"):
-    if (found / huggingface.VOCABULARY_FILE).is_file():
-      return found / huggingface.VOCABULARY_FILE
-  return None
+  found = (folder, folder / "0_Transformer")
+  return next(filter(None, map(huggingface.vocabulary_of, found)), None)
+
+
+def tokenizer(
+  path: str | os.PathLike[str], query_prompt: str = "", passage_prompt: str = ""
+) -> vocabulary.Tokenizer:
+  """The tokenizer of a SentencePiece model or a tokenizer.json.
+
+  Raises:
+    ValueError: neither, or a broken one.
+  """
+  file = pathlib.Path(path)
+  if file.name != tokenizer_json.FILE:
+    return vocabulary.load(file, query_prompt, passage_prompt)
+  try:
+    return vocabulary.Tokenizer(
+      tokenizer_json.sentence_piece(file), query_prompt, passage_prompt
+    )
+  except ValueError as error:
+    message = str(error)
+    place = "" if message.startswith(str(file)) else f"{file}: "
+    raise ValueError(f"{place}{message}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from gtr_jax.data import examples, mixing_rates, packed, pipeline, task_names
 from gtr_jax.data import vocabulary as vocabulary_lib
 from gtr_jax.files import lines
-from gtr_jax.run import model_directory
+from gtr_jax.run import model_directory, other_libraries
 from gtr_jax.tasks import catalogue
 from gtr_jax.types import TowerName
 
@@ -151,7 +151,7 @@ class TrainingData:
         before = (
           vocabulary_lib.load_directory(inherited)
           if inherited.is_dir()
-          else vocabulary_lib.load(inherited)
+          else other_libraries.tokenizer(inherited)
         )
       return before and vocabulary_lib.Tokenizer(
         before.model_bytes,

@@ -202,6 +202,8 @@ def test_the_embeddings_are_those_of_their_library(tmp_path, capsys, forward):
   )
   assert status == 0 and result["missing"] == result["unused"] == []
   loaded = model_directory.load(output)
+  # From the tokenizer.json that transformers saved.
+  assert loaded.tokenizer is not None and loaded.tokenizer.eos_id == 1
   actual = loaded.model.apply(
     {"params": loaded.params}, tokens, method="encode_query"
   )

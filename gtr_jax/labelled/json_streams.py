@@ -125,15 +125,24 @@ def _values(
 class _Marked:
   """A stream whose escapes of half a character are told from all others.
 
-  The library makes question marks of them; here a mark stands for each.
+  The library makes question marks of them; here a mark stands for each.  It
+  also takes time that grows with the square of the length of a text, so a text
+  that is longer than a line may be is refused.
   """
 
   def __init__(self, stream: IO[bytes]):
     self._stream, self._left = stream, b""
+    self._without_quote = 0  # Bytes since a text began or ended.
 
   def read(self, size: int) -> bytes:
     while size:
       piece = self._stream.read(size)
+      quote = piece.rfind(b'"')
+      self._without_quote = (
+        len(piece) - quote - 1 + (self._without_quote if quote < 0 else 0)
+      )
+      if self._without_quote > lines.MAX_LINE_BYTES:
+        raise ValueError(f"a text of more than {lines.MAX_LINE_BYTES} bytes")
       content = self._left + piece
       end = len(content)
       if piece and len(content) < _LONGEST_HELD + size:

@@ -179,6 +179,10 @@ def test_a_cut_dpr_file_is_an_error_always(read, write, ijson):
   "content, message",
   [
     ("[" * 200_000 + "]" * 200_000, "item 0 .nested deeper than 100"),
+    (
+      '[{"question": "' + "a" * (17 << 20),
+      "item 0 .a text of more than 16777216 bytes",
+    ),
     ('{"question": "who ?"}', "item 0 .one JSON list was due"),
     (json.dumps(DPR) + " []", "item 2 .*trailing garbage"),
     ("[]", "nq.json:1: an empty JSON list"),

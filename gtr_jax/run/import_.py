@@ -11,8 +11,6 @@ if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
   from gtr_jax.checkpoints import huggingface
   from gtr_jax.checkpoints import sizes as sizes_lib
 
-_GTR_PROJECTION_DIM = 768
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   import numpy as np
 
   from gtr_jax.checkpoints import huggingface, manager, names, sizes
-  from gtr_jax.run import model_directory
+  from gtr_jax.run import imported_config, model_directory
 
   output = pathlib.Path(args.output)
   if manager.available_steps(output):
@@ -91,7 +89,9 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     max_distance = _max_distance(
       args.relative_attention_max_distance, checkpoint
     )
-    config = _config(found_sizes, max_distance, args.activation_dtype)
+    config = imported_config.text(
+      found_sizes, max_distance, args.activation_dtype
+    )
     expected, init = _expected(config, args.seed)
     differences = names.compare(expected, found)
     unused = (*differences.unused, *(checkpoint.unused if checkpoint else ()))
@@ -212,21 +212,15 @@ def _expected(config: str, seed: int):
   Returns:
     (flat name to shape, function of names that gives new float32 arrays).
   """
-  import pathlib
-  import tempfile
-
   import jax
   import jax.numpy as jnp
   import numpy as np
   from flax import linen as nn
 
   from gtr_jax.checkpoints import names
-  from gtr_jax.run import gin_config
+  from gtr_jax.run import imported_config
 
-  with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder) / "config.gin"
-    path.write_text(config)
-    model = gin_config.macro_of_file(path, "MODEL")
+  model = imported_config.model(config)
   tokens = jnp.ones((1, 1), jnp.int32)
 
   def params(key):
@@ -240,64 +234,6 @@ def _expected(config: str, seed: int):
     return {k: np.asarray(x) for k, x in make(jax.random.key(seed)).items()}
 
   return jax.eval_shape(params, jax.random.key(seed)), init
-
-
-def _config(
-  sizes: "sizes_lib.Sizes", max_distance: int, activation_dtype: str
-) -> str:
-  """The model's part of a gin config, in the words of models/gtr_base.gin."""
-  if max_distance <= sizes.num_buckets // 4:
-    raise ValueError(
-      f"--relative_attention_max_distance {max_distance} is not above"
-      f" {sizes.num_buckets // 4}, where the buckets of"
-      f" {sizes.num_buckets} begin to widen"
-    )
-  activations = (
-    "(@mlp.gelu_gate, @mlp.linear_gate)" if sizes.gated else "(@mlp.relu,)"
-  )
-  return f"""\
-# Made by `gtr import`: the sizes are those of the arrays.
-from __gin__ import dynamic_registration
-
-from gtr_jax.layers import mlp
-from gtr_jax.layers import pooling
-from gtr_jax.models import dual_encoder
-from gtr_jax.models import t5_encoder
-from gtr_jax.models import text_encoder
-
-NUM_LAYERS = {sizes.num_layers}
-EMBED_DIM = {sizes.embed_dim}
-NUM_HEADS = {sizes.num_heads}
-HEAD_DIM = {sizes.head_dim}
-MLP_DIM = {sizes.mlp_dim}
-NUM_EMBEDDINGS = {sizes.vocab_size}
-PROJECTION_DIM = {sizes.projection_dim or _GTR_PROJECTION_DIM}
-MLP_ACTIVATIONS = {activations}
-ACTIVATION_DTYPE = "{activation_dtype}"
-DROPOUT_RATE = 0.0
-POOLING = @pooling.mean
-
-MODEL = @dual_encoder.DualEncoder()
-dual_encoder.DualEncoder.query_encoder = @text_encoder.TextEncoder()
-
-text_encoder.TextEncoder:
-  encoder = @t5_encoder.T5Encoder()
-  vocab_size = %NUM_EMBEDDINGS
-  embed_dim = %EMBED_DIM
-  projection_dim = %PROJECTION_DIM
-  pooling_fn = %POOLING
-
-t5_encoder.T5Encoder:
-  num_layers = %NUM_LAYERS
-  num_heads = %NUM_HEADS
-  head_dim = %HEAD_DIM
-  mlp_dim = %MLP_DIM
-  activations = %MLP_ACTIVATIONS
-  relative_attention_num_buckets = {sizes.num_buckets}
-  relative_attention_max_distance = {max_distance}
-  dropout_rate = %DROPOUT_RATE
-  dtype = %ACTIVATION_DTYPE
-"""
 
 
 def _some(found: Sequence[str]) -> str:

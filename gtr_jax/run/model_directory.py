@@ -16,13 +16,13 @@ import jax
 import numpy as np
 
 from gtr_jax import partitioning
-from gtr_jax.checkpoints import manager, names
+from gtr_jax.checkpoints import huggingface, manager, names, sizes
 from gtr_jax.data import vocabulary
 from gtr_jax.evaluation import lengths
 from gtr_jax.files import lock, whole
 from gtr_jax.models import dual_encoder
 from gtr_jax.retrieval import encode
-from gtr_jax.run import gin_config
+from gtr_jax.run import gin_config, imported_config, other_libraries
 from gtr_jax.types import Params
 
 CONFIG_FILE = "config.gin"
@@ -61,12 +61,18 @@ class LoadedModel:
 def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
   """Reads a model: its best step if the evaluations know one, else the newest.
 
+  A folder of sentence-transformers, exported by `gtr export` or another's, is
+  read as it is.
+
   Raises:
     ValueError: if something is missing or broken; in one line.
   """
   directory = pathlib.Path(path)
   config = directory / CONFIG_FILE
   if not config.is_file():
+    form = other_libraries.format_of(path)
+    if form is not None and step is None:
+      return _of_other_library(directory, form)
     raise ValueError(
       f"{directory}: is no model directory: it holds no {CONFIG_FILE}; give the"
       " MODEL_DIR of a `gtr train`, or make one with `gtr import`"
@@ -80,6 +86,27 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
     step=chosen,
     directory=directory,
   )
+
+
+def _of_other_library(directory: pathlib.Path, form: str) -> LoadedModel:
+  """A folder of Hugging Face or sentence-transformers, read as it is."""
+  read = other_libraries.read(form, directory, lambda line: None)
+  try:
+    found = sizes.from_arrays(read.arrays)
+    model = imported_config.model(
+      imported_config.text(found, read.max_distance)
+    )
+    strangers = [k for k in read.unused if not huggingface.is_of_decoder(k)]
+    if found.projection_dim is None or strangers:
+      lacking = ", ".join(strangers[:3]) or "no projection"
+      raise ValueError(f"holds {lacking}; make a model of it with `gtr import`")
+  except ValueError as error:
+    raise ValueError(f"{directory}: {error}") from None
+  arrays = {name: np.asarray(array) for name, array in read.arrays.items()}
+  tokenizer = read.vocabulary and other_libraries.tokenizer(
+    read.vocabulary, read.query_prompt, read.passage_prompt
+  )
+  return LoadedModel(model, names.unflatten(arrays), tokenizer, 0, directory)
 
 
 def encoder(

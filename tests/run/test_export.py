@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 
 from gtr_jax.data import vocabulary
+from gtr_jax.export import sentence_transformers_process
 from gtr_jax.run import export, gin_config, model_directory
 
 CONFIG = """\
@@ -129,3 +130,33 @@ def test_help_waits_for_no_library():
     [sys.executable, "-c", code], capture_output=True, text=True, check=True
   )
   assert "savedmodel" in done.stdout
+
+
+def test_a_model_becomes_a_folder_for_sentence_transformers(
+  model, tmp_path, capsys, monkeypatch
+):
+  pytest.importorskip("tokenizers", reason="needs the extra interop")
+  pytest.importorskip("safetensors", reason="needs the extra interop")
+  # As where the consumer is not installed, which is said.
+  monkeypatch.setattr(sentence_transformers_process, "version", lambda: None)
+  output = tmp_path / "folder"
+  arguments = [f"--model={model}", f"--output={output}", "--json"]
+  status = export.main(
+    ["--format=sentence-transformers", *arguments]
+    + ["--query_length=8", "--passage_length=24"]
+  )
+  *_, summary, last = capsys.readouterr().out.splitlines()
+  assert status == 0 and "not checked by its consumer" in summary
+  result = json.loads(last)
+  assert result["checked"] is False and result["path"] == str(output)
+  assert result["max_difference"] <= result["tolerance"]
+  description = json.loads((output / "gtr_export.json").read_text())
+  assert description["query_length"] == description["passage_length"] == 24
+  # It is a model again.
+  before, after = model_directory.load(model), model_directory.load(output)
+  for one, other in zip(
+    jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True
+  ):
+    assert (one == other).all()
+  assert after.tokenizer is not None and before.tokenizer is not None
+  assert after.tokenizer.sha256 == before.tokenizer.sha256

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gtr_jax
 from gtr_jax.checkpoints import huggingface, names
 from gtr_jax.data import vocabulary
 from gtr_jax.run import import_, initial_checkpoint, model_directory
@@ -150,6 +151,12 @@ def test_a_stage_starts_from_their_weights(tmp_path):
   assert found is not None and found.name == "spiece.model"
 
 
+def test_a_plain_t5_is_no_model_yet(tmp_path):
+  write(tmp_path / "theirs")
+  with pytest.raises(ValueError, match="holds no projection; make a model"):
+    model_directory.load(tmp_path / "theirs")
+
+
 # A random encoder of transformers, of sentence-transformers' modules, and what
 # they make of token ids.
 _THEIRS = """
@@ -207,5 +214,7 @@ def test_the_embeddings_are_those_of_their_library(tmp_path, capsys, forward):
   actual = loaded.model.apply(
     {"params": loaded.params}, tokens, method="encode_query"
   )
-  difference = np.abs(np.asarray(actual) - np.load(tmp_path / "embeddings.npy"))
-  assert difference.max() <= 1e-5
+  due = np.load(tmp_path / "embeddings.npy")
+  assert np.abs(np.asarray(actual) - due).max() <= 1e-5
+  directly = gtr_jax.load(tmp_path / "theirs").encode_tokens(tokens, "query")
+  assert np.abs(directly - due).max() <= 1e-5

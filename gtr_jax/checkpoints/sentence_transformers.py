@@ -44,13 +44,13 @@ def read(
   else:
     say(f"{folder}: no Dense; the projection is the identity")
     projection, unused = _identity(width), ()
-  config = _prompts(folder)
+  query_prompt, passage_prompt = prompts(folder)
   return dataclasses.replace(
     checkpoint,
     arrays={**checkpoint.arrays, PROJECTION: projection},
     unused=(*checkpoint.unused, *unused),
-    query_prompt=_prompt(config, _QUERY),
-    passage_prompt=_prompt(config, _PASSAGE),
+    query_prompt=query_prompt,
+    passage_prompt=passage_prompt,
     max_length=settings.get("max_seq_length"),
   )
 
@@ -143,18 +143,24 @@ def _identity(width: int) -> lazy_arrays.LazyArray:
   )
 
 
-def _prompts(folder: pathlib.Path) -> Mapping[str, Any]:
+def prompts(folder: pathlib.Path) -> tuple[str, str]:
+  """What the folder puts before a query and before a passage.
+
+  Raises:
+    ValueError: a broken file.
+  """
   path = folder / PROMPTS_FILE
-  return _mapping(path) if path.is_file() else {}
+  config = _mapping(path) if path.is_file() else {}
+  return _prompt(config, _QUERY), _prompt(config, _PASSAGE)
 
 
 def _prompt(config: Mapping[str, Any], wanted: Sequence[str]) -> str:
   """As `encode_query` and `encode_document` choose it."""
-  prompts = config.get("prompts") or {}
+  known = config.get("prompts") or {}
   default = config.get("default_prompt_name")
   for name in (*wanted, default):
-    if name in prompts:
-      return str(prompts[name])
+    if name in known:
+      return str(known[name])
   return ""
 
 

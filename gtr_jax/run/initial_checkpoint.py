@@ -14,6 +14,8 @@ from gtr_jax.data import examples
 from gtr_jax.run import model_directory, other_libraries, training_data
 from gtr_jax.types import Params
 
+# T5's, and that of all models in gin_configs/.
+_MAX_DISTANCE = 128
 # The towers of a model with two, and what each of them is made of.
 _SIDES = ("query_encoder", "passage_encoder")
 _OF_A_TOWER = {"token_embedder", "encoder", "projection_layer", "pooling_fn"}
@@ -129,8 +131,14 @@ def _read(
     return manager.read_params(path, manager.best_step(path), like)
   form = other_libraries.format_of(path)
   if form is not None:
+    read = other_libraries.read(form, path, say)
+    if read.max_distance != _MAX_DISTANCE:
+      say(
+        f"{path}: its relative positions end at {read.max_distance}; see that"
+        " the model's relative_attention_max_distance is the same"
+      )
     # Arrays stay on disk until each is put on the devices.
-    return names.unflatten(other_libraries.read(form, path, say).arrays)
+    return names.unflatten(read.arrays)
   return t5x.read_t5x(path, with_optimizer_state=False).params
 
 

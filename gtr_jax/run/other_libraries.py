@@ -72,3 +72,15 @@ def tokenizer(
     message = str(error)
     place = "" if message.startswith(str(file)) else f"{file}: "
     raise ValueError(f"{place}{message}") from None
+
+
+def inherited_tokenizer(path: pathlib.Path) -> vocabulary.Tokenizer:
+  """`tokenizer` with the prompts of the folder that `vocabulary_of` looked in.
+
+  Raises:
+    ValueError: a broken file.
+  """
+  for folder in (path.parent, path.parent.parent):
+    if (folder / sentence_transformers.MODULES_FILE).is_file():
+      return tokenizer(path, *sentence_transformers.prompts(folder))
+  return tokenizer(path)

@@ -151,7 +151,7 @@ class TrainingData:
         before = (
           vocabulary_lib.load_directory(inherited)
           if inherited.is_dir()
-          else other_libraries.tokenizer(inherited)
+          else other_libraries.inherited_tokenizer(inherited)
         )
       return before and vocabulary_lib.Tokenizer(
         before.model_bytes,

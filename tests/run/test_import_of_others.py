@@ -12,7 +12,12 @@ import pytest
 import gtr_jax
 from gtr_jax.checkpoints import huggingface, names
 from gtr_jax.data import vocabulary
-from gtr_jax.run import import_, initial_checkpoint, model_directory
+from gtr_jax.run import (
+  import_,
+  initial_checkpoint,
+  model_directory,
+  other_libraries,
+)
 
 safetensors = pytest.importorskip(
   "safetensors.numpy", reason="needs the extra interop"
@@ -146,9 +151,22 @@ def test_a_stage_starts_from_their_weights(tmp_path):
   for name, array in arrays.items():
     np.testing.assert_array_equal(loaded[name], array)
   assert float(loaded["projection_layer/kernel"][0, 0]) == 5.0
-  assert len(said) == 1 and "projection_layer/kernel" in said[0]
+  assert len(said) == 2 and "projection_layer/kernel" in said[1]
+  assert "relative positions end at 20" in said[0]
   found = initial_checkpoint.inherited_vocabulary(path)
   assert found is not None and found.name == "spiece.model"
+  assert other_libraries.inherited_tokenizer(found).query_prompt == ""
+  # A folder of sentence-transformers brings its prompts.
+  prompts = {"prompts": {"query": "find: ", "document": "text: "}}
+  (tmp_path / "theirs/modules.json").write_text("[]")
+  (tmp_path / "theirs/config_sentence_transformers.json").write_text(
+    json.dumps(prompts)
+  )
+  tokenizer = other_libraries.inherited_tokenizer(found)
+  assert (tokenizer.query_prompt, tokenizer.passage_prompt) == (
+    "find: ",
+    "text: ",
+  )
 
 
 def test_a_plain_t5_is_no_model_yet(tmp_path):

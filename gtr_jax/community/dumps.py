@@ -92,6 +92,8 @@ def find(format: str, paths: Sequence[str], site: str | None) -> Sites:
     if not given.exists():
       raise BadLineError(f"{given}: no such file: check the path")
     for file in _files(format, given):
+      if file.is_file() and not file.stat().st_size:
+        raise BadLineError(f"{file}:1: the file is empty: copy it again")
       found.setdefault(site or _site_of(format, given, file), []).append(file)
   _refuse_same_names(found)
   for name, files in found.items():

@@ -69,7 +69,7 @@ def read_placed(
 
 
 def check_files(files: Sequence[pathlib.Path]) -> None:
-  """Raises BadLineError unless there are files and all of them exist."""
+  """Raises BadLineError unless there are files, all there, none twice."""
   if not files:
     raise lines.BadLineError(
       "no file of pairs was given: name at least one .jsonl"
@@ -81,6 +81,14 @@ def check_files(files: Sequence[pathlib.Path]) -> None:
       )
     if not file.exists():
       raise lines.BadLineError(f"{file}: no such file: check the path")
+  seen: dict[pathlib.Path, pathlib.Path] = {}
+  for file in files:
+    whole = file.resolve()
+    if whole in seen:
+      raise lines.BadLineError(
+        f"{file}: is the same file as {seen[whole]}: name it once"
+      )
+    seen[whole] = file
 
 
 def _read_file(

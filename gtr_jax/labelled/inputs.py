@@ -78,7 +78,8 @@ def listed(
   """Files that are named, and those of folders whose names end so.
 
   Raises:
-    ValueError: no such file, or a folder without one.
+    ValueError: no such file, or a folder without one; a file without a byte, or
+      named twice.
   """
   found: list[pathlib.Path] = []
   for path in map(pathlib.Path, inputs):
@@ -92,6 +93,16 @@ def listed(
       found.append(path)
     else:
       raise ValueError(f"{path}: no such file or folder: check the path")
+  seen: dict[pathlib.Path, pathlib.Path] = {}
+  for path in found:
+    whole = path.resolve()
+    if whole in seen:
+      raise ValueError(
+        f"{path}: is the same file as {seen[whole]}: name it once"
+      )
+    if path.is_file() and not path.stat().st_size:
+      raise ValueError(f"{path}:1: the file is empty: copy it again")
+    seen[whole] = path
   return found
 
 

@@ -156,3 +156,13 @@ def test_files_are_checked_before_the_first_is_read(tmp_path):
   with pytest.raises(ValueError, match="'error' or 'skip'"):
     mode: Any = "ignore"
     sources.read_pairs([good], mode)
+
+
+def test_a_file_is_read_once(tmp_path):
+  path = tmp_path / "a.jsonl"
+  path.write_text('{"query": "q", "positive": "p"}\n')
+  link = tmp_path / "b.jsonl"
+  link.symlink_to(path)
+  for twice in ([path, path], [path, link]):
+    with pytest.raises(ValueError, match="is the same file as .*a.jsonl"):
+      sources.read_pairs(twice)

@@ -211,6 +211,15 @@ def test_input_is_never_replaced(sites, tmp_path, capsys):
   assert dump.is_file()
 
 
+def test_an_empty_file_among_others_is_told(tmp_path, capsys):
+  (tmp_path / "in").mkdir()
+  (tmp_path / "in" / "a.jsonl").write_text('["a question ?", "an answer"]\n')
+  (tmp_path / "in" / "b.jsonl").touch()
+  flags = ("--input", tmp_path / "in", "--output", tmp_path / "out")
+  run(*flags, status=2, format="fields")
+  assert "b.jsonl:1: the file is empty" in capsys.readouterr().err
+
+
 def test_a_file_given_by_two_names_is_told(sites, tmp_path, capsys):
   file = tmp_path / "x.jsonl"
   file.write_text('["a question ?", "an answer to it"]\n')

@@ -186,7 +186,8 @@ def test_a_cut_dpr_file_is_an_error_always(read, write, ijson):
     ('{"question": "who ?"}', "item 0 .one JSON list was due"),
     (json.dumps(DPR) + " []", "item 2 .*trailing garbage"),
     ("[]", "nq.json:1: an empty JSON list"),
-    ("", "item 0 .*incomplete|premature"),
+    ("", "nq.json:1: the file is empty"),
+    (" ", "item 0 .*incomplete|premature"),
     ('[{"question": "\xff"}]', "item 0 .*"),
   ],
 )

@@ -205,3 +205,41 @@ def test_seqio_needs_a_vocabulary(monkeypatch):
   assert done.stderr.splitlines()[-1].startswith(
     "ValueError: SeqIO's tasks need a vocabulary: set GTR_VOCABULARY"
   )
+
+
+def test_seqio_caches_the_tasks(folder, vocabulary_path, tmp_path):
+  """By SeqIO's own program, which needs Apache Beam."""
+  pytest.importorskip("apache_beam", reason="SeqIO caches by Apache Beam")
+  write_rocketqa(folder, 5)
+  environment = {
+    **os.environ,
+    "GTR_DATA_DIR": str(folder),
+    "GTR_VOCABULARY": str(vocabulary_path),
+  }
+  run = lambda *command: subprocess.run(
+    [sys.executable, *command],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  run(
+    "-m",
+    "seqio.scripts.cache_tasks_main",
+    "--module_import=gtr_jax.tasks.registered",
+    "--tasks=^msmarco_rocketqa$",
+    f"--output_cache_dir={tmp_path}",
+    "--min_shards=2",
+  )
+  code = (
+    "import gtr_jax.tasks.registered, seqio\n"
+    f"seqio.add_global_cache_dirs([{str(tmp_path)!r}])\n"
+    "task = seqio.get_mixture_or_task('msmarco_rocketqa')\n"
+    "for cached in (False, True):\n"
+    "  rows = task.get_dataset({'inputs': 9, 'targets': 9}, 'train',"
+    " use_cached=cached, shuffle=False)\n"
+    "  print(sorted((row['inputs'].tolist(), row['targets'].tolist(),"
+    " row['negative_targets'].tolist()) for row in rows.as_numpy_iterator()))"
+  )
+  plain, cached = run("-c", code).stdout.splitlines()
+  assert plain == cached and plain.count("(") == 5

@@ -8,11 +8,20 @@ import dataclasses
 import inspect
 import types
 import typing
+from collections import abc
 from typing import Any, Literal
 
 from gin import config as gin_internals
 
 _PLAIN = (bool, int, float, str, types.NoneType)
+# Containers: no plain value is one, and a text is not a list of its letters.
+_CONTAINERS = {
+  abc.Sequence: "a list",
+  tuple: "a list",
+  list: "a list",
+  abc.Mapping: "a mapping",
+  dict: "a mapping",
+}
 
 
 def check() -> None:
@@ -66,6 +75,7 @@ def _is_telling(hint: Any) -> bool:
   return (
     hint in _PLAIN
     or typing.get_origin(hint) is Literal
+    or typing.get_origin(hint) in _CONTAINERS
     or dataclasses.is_dataclass(hint)
   )
 
@@ -89,5 +99,7 @@ def _word(hint: Any) -> str:
     return " or ".join(map(repr, typing.get_args(hint)))
   if isinstance(hint, type) and dataclasses.is_dataclass(hint):
     return f"@{hint.__module__.split('.')[-1]}.{hint.__name__}()"
+  if typing.get_origin(hint) in _CONTAINERS:
+    return _CONTAINERS[typing.get_origin(hint)]
   words = {str: "a text", int: "a whole number", float: "a number"}
   return words.get(hint, "True or False")

@@ -320,7 +320,7 @@ def test_folders_are_searched(tmp_path):
   one = write(tmp_path / "one.com", DUMP)
   write(tmp_path / "one.com", DUMP, "Users.xml")
   two = tmp_path / "two.com-Posts.7z"
-  two.write_bytes(b"")
+  two.write_bytes(b"7z")
   (tmp_path / "two.com-Votes.7z").write_bytes(b"")
   assert dumps.find("stackexchange", [str(tmp_path)], None) == {
     "one.com": [one],

@@ -14,8 +14,9 @@ from gtr_jax.run import gin_config, gin_types
     ("LEARNING_RATE='high'", "LEARNING_RATE is 'high', due is a number"),
     (
       "MIXTURE_OR_TASK_NAME=None",
-      "MIXTURE_OR_TASK_NAME is None, due is a text",
+      "MIXTURE_OR_TASK_NAME is None, due is a text or a list or a mapping",
     ),
+    ("TASK_PROMPTS='query: '", "TASK_PROMPTS is 'query: ', due is a mapping"),
     ("VOCABULARY=3", "VOCABULARY is 3, due is a text or None"),
     ("ON_BAD_LINE='stop'", "ON_BAD_LINE is 'stop', due is 'error' or 'skip'"),
     (

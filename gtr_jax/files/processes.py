@@ -29,7 +29,8 @@ def executor(
       _begin,
       (initializer, arguments),
     )
-    pool.submit(os.getpid)  # Starts them all.
+    for _ in range(num_workers):
+      pool.submit(os.getpid)  # Starts another one: none is idle yet.
   return pool
 
 
@@ -50,6 +51,7 @@ def _deaf() -> Iterator[None]:
 
 
 def _begin(initializer: Callable[..., None] | None, arguments: tuple) -> None:
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
   threading.Thread(target=_end_with_parent, daemon=True).start()
   if initializer is not None:
     initializer(*arguments)

@@ -1,5 +1,6 @@
 """Workers end with the program that started them."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -45,3 +46,13 @@ def test_ctrl_c_is_left_to_the_program():
   with processes.executor(1) as pool:
     os.kill(pool.submit(os.getpid).result(), signal.SIGINT)
     assert pool.submit(len, "abc").result() == 3
+
+
+def test_all_processes_start_at_once_and_hear_no_interrupt():
+  with processes.executor(3) as pool:
+    started = multiprocessing.active_children()
+    assert len(started) == 3
+    for child in started:
+      assert child.pid
+      os.kill(child.pid, signal.SIGINT)
+    assert list(pool.map(len, ["abc", "de", "f"])) == [3, 2, 1]

@@ -41,7 +41,8 @@ def read_pairs(
 
   Raises:
     lines.BadLineError: a bad line (unless skipped), no such file, a file
-      that is cut, or a file without a single good pair.
+      that is cut, or a file without a single good pair; of record files one
+      that holds no record is told.
   """
   return (pair for _, _, pair in read_placed(paths, on_bad_line, report))
 
@@ -103,7 +104,9 @@ def _read_file(
   for placed in _placed(path, on_bad_line, summaries.append, refuse):
     num_pairs += 1
     yield placed
-  if not num_pairs:
+  if not num_pairs and not summaries and _may_be_empty(path):
+    report(f"{path}: holds no record")
+  elif not num_pairs:
     example = 'write one {"query": ..., "positive": ...} a line'
     raise lines.BadLineError(
       f"{path}:1: no pair in the file, at least one was due:"
@@ -111,6 +114,11 @@ def _read_file(
     )
   for summary in summaries:
     report(summary)
+
+
+def _may_be_empty(path: pathlib.Path) -> bool:
+  """Beam writes as many files as it was told, also for fewer pairs."""
+  return path.suffix in record_files.SUFFIXES
 
 
 def _placed(

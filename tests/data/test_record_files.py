@@ -79,7 +79,15 @@ def test_a_damaged_file_always_stops(tmp_path, suffix):
     assert list(sources.read_pairs([path])) == PAIRS
 
 
-def test_an_empty_file_is_no_pair(tmp_path, suffix):
-  path = write(tmp_path / f"a{suffix}", [])
+def test_a_file_of_no_record_is_told(tmp_path, suffix):
+  empty = write(tmp_path / f"a{suffix}", [])
+  full = write(tmp_path / f"b{suffix}", map(record_files.encode, PAIRS))
+  said = []
+  assert list(sources.read_pairs([empty, full], "error", said.append)) == PAIRS
+  assert said == [f"{empty}: holds no record"]
+
+
+def test_a_file_of_bad_records_is_no_pair(tmp_path, suffix):
+  path = write(tmp_path / f"a{suffix}", [b"\xff\xff no example"])
   with pytest.raises(BadLineError, match="no pair in the file"):
-    list(sources.read_pairs([path]))
+    list(sources.read_pairs([path], "skip"))

@@ -107,9 +107,10 @@ def parse_object(line: str) -> dict[str, Any]:
   try:
     record = json.loads(line)
   except json.JSONDecodeError as error:
+    reason = error.msg.removesuffix(" at")  # Of a string without its end.
     raise ValueError(
-      f"not JSON ({error.msg} at column {error.colno}): one whole JSON object"
-      " a line was due, repair or delete the line"
+      f"not JSON ({reason} at column {error.colno}): one whole JSON object a"
+      " line was due, repair or delete the line"
     ) from None
   except (ValueError, RecursionError) as error:
     raise ValueError(

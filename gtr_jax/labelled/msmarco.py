@@ -103,25 +103,14 @@ def read_collection(
   path: pathlib.Path, ledger: Ledger
 ) -> Iterator[tuple[int, stores.Row]]:
   """Ids and texts of passages."""
-  return tables.rows(
-    path,
-    ("passage id", "text"),
-    lambda cells: (tables.identifier(cells[0], "passage id"), "", cells[1]),
-    ledger,
-    _WITH_TITLES,
-  )
+  return tables.texts(path, ("passage id", "text"), ledger, _WITH_TITLES)
 
 
 def read_queries(
   path: pathlib.Path, ledger: Ledger
 ) -> Iterator[tuple[int, stores.Row]]:
   """Ids and texts of queries."""
-  return tables.rows(
-    path,
-    ("query id", "query"),
-    lambda cells: (tables.identifier(cells[0], "query id"), "", cells[1]),
-    ledger,
-  )
+  return tables.texts(path, ("query id", "query"), ledger)
 
 
 def _patterns(ending: str | None) -> inputs.Patterns:

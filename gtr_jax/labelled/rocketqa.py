@@ -149,27 +149,16 @@ def _corpus(
 def _read_texts(
   path: pathlib.Path, ledger: Ledger
 ) -> Iterator[tuple[int, stores.Row]]:
-  return tables.rows(
-    path,
-    ("id", "text"),
-    lambda cells: (tables.identifier(cells[0], "id"), "", cells[1]),
-    ledger,
-  )
+  return tables.texts(path, ("id", "text"), ledger)
 
 
 def _read_titles(
   path: pathlib.Path, ledger: Ledger
 ) -> Iterator[tuple[int, stores.Row]]:
-  return tables.rows(
-    path,
-    ("passage id", "title"),
-    lambda cells: (
-      tables.identifier(cells[0], "passage id"),
-      "",
-      rocketqa_training.title(cells[1]),
-    ),
-    ledger,
-  )
+  for line, (identifier, _, cell) in tables.texts(
+    path, ("passage id", "title"), ledger
+  ):
+    yield line, (identifier, "", rocketqa_training.title(cell))
 
 
 def _ids_of_texts(

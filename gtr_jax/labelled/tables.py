@@ -27,6 +27,24 @@ def rows(
   return ledger.parsed(path, lambda line: make(cells(line, columns, hint)))
 
 
+def texts(
+  path: pathlib.Path,
+  columns: tuple[str, str],
+  ledger: Ledger,
+  hint: str = "",
+) -> Iterator[tuple[int, tuple[str, str, str]]]:
+  """Line numbers, and id, empty title and text of each line of two cells.
+
+  Args:
+    columns: as of `rows`, the id first.
+  """
+
+  def make(found: list[str]) -> tuple[str, str, str]:
+    return identifier(found[0], columns[0]), "", found[1]
+
+  return rows(path, columns, make, ledger, hint)
+
+
 def cells(line: str, columns: Sequence[str], hint: str = "") -> list[str]:
   """The cells of a line.
 

@@ -173,3 +173,8 @@ def test_json_lines_are_read_as_they_were_written(tmp_path):
   with pytest.raises(TypeError):
     json_lines.write(path, [{}, {"a": {1, 2}}])
   assert len(path.read_bytes().splitlines()) == 2, "the old one stays"
+
+
+def test_a_string_without_its_end_is_told_in_plain_words():
+  with pytest.raises(ValueError, match=r"string starting at column 11\)"):
+    lines.parse_object('{"query": "broken')

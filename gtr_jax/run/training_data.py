@@ -96,7 +96,7 @@ class TrainingData:
       examples.Opening(
         lengths=self.feature_lengths,
         vocab_size=self.vocab_size,
-        directory=pathlib.Path(kept),
+        directory=pathlib.Path(kept).expanduser(),
         query_prompt=self.query_prompt,
         passage_prompt=self.passage_prompt,
         names=self.names(),

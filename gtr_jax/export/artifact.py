@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from gtr_jax.export import check, placement
 from gtr_jax.export import original as original_lib
 
+# What the comparison found, beside what was compared.
+PARITY_FILE = "parity.json"
 # A step of the work that begins.
 Report = Callable[[str], None]
 
@@ -26,6 +28,14 @@ class Format(Protocol):
   @staticmethod
   def load(directory: pathlib.Path) -> check.Export:
     """Reads the files back, as a user would."""
+    ...
+
+  @staticmethod
+  def consumer() -> str | None:
+    """The library that `load` reads by and its version.
+
+    None where it is not installed; `load` then reads by our own code.
+    """
     ...
 
   @staticmethod
@@ -61,28 +71,44 @@ def make(
     report("comparing")
     comparison = check.compare(original, export)
     report("putting in place")
-    text = json.dumps(
-      _description(original, form, comparison), indent=2, ensure_ascii=False
+    _write_json(
+      directory / placement.DESCRIPTION_FILE, _description(original, form)
     )
-    (directory / placement.DESCRIPTION_FILE).write_text(
-      text + "\n", encoding="utf-8"
-    )
+    _write_json(directory / PARITY_FILE, _parity(form, comparison))
   return comparison
 
 
+def _write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  text = json.dumps(content, indent=2, ensure_ascii=False)
+  path.write_text(text + "\n", encoding="utf-8")
+
+
+def _parity(form: Format, comparison: check.Comparison) -> dict[str, Any]:
+  consumer = form.consumer()
+  return {
+    "checked": consumer is not None,
+    "checked_by": consumer
+    or "not checked by its consumer, which is not installed; read back by"
+    " gtr_jax",
+    **dataclasses.asdict(comparison),
+    "tolerance": comparison.tolerance._asdict(),
+    "worst": [text._asdict() for text in comparison.worst],
+  }
+
+
 def _description(
-  original: original_lib.Original, form: Format, comparison: check.Comparison
+  original: original_lib.Original, form: Format
 ) -> dict[str, Any]:
   return {
     "checkpoint_hash": original.checkpoint_hash,
     "step": original.step,
     "embedding_dim": original.embedding_dim,
+    "dtype": original.dtype,
     "activation_dtype": str(original.activation_dtype),
     "query_length": original.query_length,
     "passage_length": original.passage_length,
     "query_prompt": original.tokenizer.query_prompt,
     "passage_prompt": original.tokenizer.passage_prompt,
-    **dataclasses.asdict(comparison),
     **form.details(),
     "made_with": {
       "python": platform.python_version(),

@@ -1,8 +1,9 @@
 """An export against the model it was made of: same ids, same vectors."""
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +11,13 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from gtr_jax.export import original as original_lib
-from gtr_jax.export import probes
+from gtr_jax.export import probes, same_tokens
 from gtr_jax.types import TowerName
 
-# Of one number in a unit vector.  Float32 differs by about 1e-7, the order of
-# the sums; an export with another weight or another formula by 1e-2 or more.
-FLOAT32_TOLERANCE = 1e-5
-# Two compilers round bfloat16 at other places and the layers add that up: one
-# apart in the last of the 8 bits of the largest number there can be, 1.0, is
-# allowed.  GTR-Base, 12 layers, differs by 5e-4 from itself in float32 and as
-# much from its export.
-BFLOAT16_TOLERANCE = 2.0**-8
 _LENGTH_STEP = 64
+# Texts that are named when an export differs, and in parity.json.
+_NUM_WORST = 3
+_DEPTH = 10
 
 
 class Export(Protocol):
@@ -38,12 +34,54 @@ class Export(Protocol):
   ) -> Float32[np.ndarray, "n D"]: ...
 
 
+class Tolerance(NamedTuple):
+  """How far an export may be from its model.
+
+  Attributes:
+    difference: of one number in a unit vector, at most.
+    cosine: of an embedding with the model's, at least.
+    top10_overlap: of the ten nearest passages, at least; where two passages
+      are as near up to `difference`, either may be among the ten.
+  """
+
+  difference: float
+  cosine: float
+  top10_overlap: float
+
+
+# Float32 differs by about 1e-7, the order of the sums; an export with another
+# weight or another formula by 1e-2 or more.
+FLOAT32 = Tolerance(1e-5, 0.99999, 1.0)
+# Two compilers round bfloat16 at other places and the layers add that up: one
+# apart in the last of the 8 bits of the largest number there can be, 1.0, is
+# allowed.  GTR-Base, 12 layers, differs by 5e-4 from itself in float32 and as
+# much from its export.
+BFLOAT16 = Tolerance(2.0**-8, 0.9999, 0.9)
+# Weights that were float32 lose 16 bits as well.
+ROUNDED = Tolerance(2.0**-6, 0.999, 0.9)
+
+
+class Worst(NamedTuple):
+  """A text that is among the furthest from the model's."""
+
+  cosine: float
+  difference: float
+  tower: TowerName
+  text: str
+
+  def __str__(self):
+    return f"the {self.tower} {self.text!r:.60} (cosine {self.cosine:.6f})"
+
+
 @dataclass(frozen=True)
 class Comparison:
   """What `compare` found.
 
   Attributes:
     max_difference: of any number in any embedding.
+    min_cosine: of an embedding with the model's own.
+    top10_overlap: of the probe texts as passages, the share of the export's
+      ten nearest to each query that are among the model's.
     tolerance: the most that was allowed.
     num_texts: texts that were compared, each as query and as passage.
     num_ties: of these readings, those where two orders of the same pieces are
@@ -51,12 +89,16 @@ class Comparison:
       "!!!!!" or the reverse.  tensorflow_text breaks such ties as SentencePiece
       to 0.2.1 does, 0.2.2 and 0.2.3 in another way; with T5's vocabulary 1 in
       2,000 documents has one.
+    worst: the texts that are furthest from the model's.
   """
 
   max_difference: float
-  tolerance: float
+  min_cosine: float
+  top10_overlap: float
+  tolerance: Tolerance
   num_texts: int
   num_ties: int
+  worst: tuple[Worst, ...]
 
 
 def compare(original: original_lib.Original, export: Export) -> Comparison:
@@ -66,30 +108,66 @@ def compare(original: original_lib.Original, export: Export) -> Comparison:
   in less by default.
 
   Raises:
-    ValueError: other token ids for a text, an embedding further off than the
-      tolerance, or a model whose own embeddings are not finite.
+    ValueError: other token ids for a text, embeddings or nearest passages
+      further off than the tolerance, with the worst texts; or a model whose
+      own embeddings are not finite.
   """
   encode = _reference(original)
-  low = original.activation_dtype == jnp.bfloat16
-  tolerance = BFLOAT16_TOLERANCE if low else FLOAT32_TOLERANCE
-  largest, num_texts, num_ties = 0.0, 0, 0
-  # A text alone must give what it gives among others; none, no vector.
-  short, long = probes.short_texts(original), probes.LONG
-  for texts, counts in ((short, (len(short), 1, 0)), (long, (len(long),))):
-    num_texts += len(texts)
-    for tower in original_lib.TOWERS:
-      tokens = export.token_ids(texts, tower)
-      num_ties += _num_ties(original, texts, tokens, tower)
-      expected = encode(tokens, tower)
-      for count in counts:
-        actual = export.embeddings(texts[:count], tower)
-        largest = max(largest, _difference(expected[:count], actual, tower))
-  if not largest <= tolerance:
+  texts = [*probes.short_texts(original), *probes.LONG]
+  due: dict[TowerName, np.ndarray] = {}
+  came: dict[TowerName, np.ndarray] = {}
+  worst: list[Worst] = []
+  num_ties = 0
+  for tower in original_lib.TOWERS:
+    parts = []
+    for batch in (texts[: -len(probes.LONG)], list(probes.LONG)):
+      tokens = export.token_ids(batch, tower)
+      num_ties += same_tokens.num_ties(original, batch, tokens, tower)
+      parts.append(encode(tokens, tower))
+    due[tower] = np.concatenate(parts)
+    came[tower] = _embeddings(export, texts, due[tower], tower)
+    worst += _distances(due[tower], came[tower], texts, tower)
+  tolerance = _tolerance(original)
+  comparison = Comparison(
+    max_difference=max(one.difference for one in worst),
+    min_cosine=min(one.cosine for one in worst),
+    top10_overlap=top10_overlap(due, came, tolerance.difference),
+    tolerance=tolerance,
+    num_texts=len(texts),
+    num_ties=num_ties,
+    worst=tuple(heapq.nsmallest(_NUM_WORST, worst)),
+  )
+  _require_near(comparison)
+  return comparison
+
+
+def _tolerance(original: original_lib.Original) -> Tolerance:
+  if original.activation_dtype != jnp.bfloat16:
+    return FLOAT32
+  return BFLOAT16 if original.dtype == "float32" else ROUNDED
+
+
+def _require_near(comparison: Comparison) -> None:
+  due = comparison.tolerance
+  named = ", ".join(map(str, comparison.worst))
+  if not comparison.max_difference <= due.difference:
     raise ValueError(
-      f"the export's embeddings differ by {largest:.1e} from the model's, at"
-      f" most {tolerance:.0e} is due; it was not kept"
+      f"the export's embeddings differ by {comparison.max_difference:.1e} from"
+      f" the model's, at most {due.difference:.0e} is due; it was not kept;"
+      f" worst: {named}"
     )
-  return Comparison(largest, tolerance, num_texts, num_ties)
+  if not comparison.min_cosine >= due.cosine:
+    raise ValueError(
+      f"the export's embeddings have a cosine of {comparison.min_cosine:.6f}"
+      f" with the model's, at least {due.cosine} is due; it was not kept;"
+      f" worst: {named}"
+    )
+  if not comparison.top10_overlap >= due.top10_overlap:
+    raise ValueError(
+      f"{comparison.top10_overlap:.1%} of the ten nearest passages are the"
+      f" model's, at least {due.top10_overlap:.0%} is due; it was not kept;"
+      f" worst: {named}"
+    )
 
 
 def _reference(
@@ -104,7 +182,7 @@ def _reference(
       " JAX_PLATFORMS, or unset it"
     ) from None
   params = jax.device_put(original.params, cpu)
-  functions = original.encoders()
+  functions = original.own_encoders()
   compiled = {function: jax.jit(function) for function in functions.values()}
 
   def encode(tokens: np.ndarray, tower: TowerName) -> np.ndarray:
@@ -122,47 +200,69 @@ def _reference(
   return encode
 
 
-def _num_ties(
-  original: original_lib.Original,
+def _embeddings(
+  export: Export,
   texts: Sequence[str],
-  tokens: np.ndarray,
+  due: Float32[np.ndarray, "n D"],
   tower: TowerName,
-) -> int:
-  """How many rows are ties; raises where one is another reading."""
-  tokenizer, length = original.tokenizer, original.length(tower)
-  rows, _ = tokenizer.encode(texts, length, tower)
-  longest = max(map(len, rows))
-  if tokens.shape != (len(rows), longest):
-    raise ValueError(
-      f"the export's token ids of {len(rows)} {tower} texts are"
-      f" {list(tokens.shape)}, due is {[len(rows), longest]}; it was not kept"
-    )
-  num_ties = 0
-  for text, due, row in zip(texts, rows, tokens, strict=True):
-    came = row[: len(due)]
-    if np.array_equal(due, came) and not row[len(due) :].any():
-      continue
-    same_pieces = np.array_equal(np.sort(due), np.sort(row[row > 0]))
-    if not same_pieces or tokenizer.decode(due) != tokenizer.decode(came):
-      raise ValueError(
-        f"the export reads the {tower} {text!r:.60} as token ids"
-        f" {_shown(row)}, the model as {_shown(due)}; it was not kept"
-      )
-    num_ties += 1
-  return num_ties
+) -> Float32[np.ndarray, "n D"]:
+  """The export's, of the form that is due."""
+  num_long = len(probes.LONG)
+  # Long texts apart, so that the short ones are not padded to them.
+  parts = [
+    export.embeddings(texts[:-num_long], tower),
+    export.embeddings(texts[-num_long:], tower),
+  ]
+  # A text alone must give what it gives among others; none, no vector.
+  alone, none = (
+    export.embeddings(texts[:1], tower),
+    export.embeddings([], tower),
+  )
+  expected = (len(texts) - num_long, num_long, 1, 0)
+  for part, count in zip((*parts, alone, none), expected, strict=True):
+    _check_form(part, due[:count], tower)
+  embeddings = np.concatenate(parts)
+  if np.abs(alone - due[:1]).max() > np.abs(embeddings[:1] - due[:1]).max():
+    embeddings[:1] = alone
+  return embeddings
 
 
-def _shown(ids: np.ndarray) -> str:
-  shown = ", ".join(map(str, ids[ids > 0][:10]))
-  return f"[{shown}{', …' if np.count_nonzero(ids) > 10 else ''}]"
-
-
-def _difference(expected: np.ndarray, actual: np.ndarray, tower: str) -> float:
-  if actual.shape != expected.shape or actual.dtype != expected.dtype:
+def _check_form(actual: np.ndarray, due: np.ndarray, tower: str) -> None:
+  if actual.shape != due.shape or actual.dtype != due.dtype:
     raise ValueError(
       f"the export's {tower} embeddings are {actual.dtype}"
-      f" {list(actual.shape)}, the model's {expected.dtype}"
-      f" {list(expected.shape)}; it was not kept"
+      f" {list(actual.shape)}, the model's {due.dtype} {list(due.shape)}; it"
+      " was not kept"
     )
-  difference = np.abs(actual - expected).max(initial=0.0)
-  return float(np.nan_to_num(difference, nan=np.inf))
+
+
+def _distances(
+  due: np.ndarray, came: np.ndarray, texts: Sequence[str], tower: TowerName
+) -> Iterator[Worst]:
+  """How far each text is; a number that is none is infinitely far."""
+  differences = np.nan_to_num(np.abs(came - due).max(axis=1), nan=np.inf)
+  products = np.einsum("nd,nd->n", due, came, dtype=np.float64)
+  norms = np.linalg.norm(due, axis=1) * np.linalg.norm(came, axis=1)
+  with np.errstate(invalid="ignore", divide="ignore"):
+    cosines = np.where(differences == 0, 1.0, products / norms)
+  for text, cosine, difference in zip(texts, cosines, differences, strict=True):
+    far = np.nan_to_num(cosine, nan=-1.0, posinf=-1.0, neginf=-1.0)
+    yield Worst(float(far), float(difference), tower, text[:60])
+
+
+def top10_overlap(
+  due: Mapping[TowerName, np.ndarray],
+  came: Mapping[TowerName, np.ndarray],
+  margin: float,
+) -> float:
+  """Share of the export's ten nearest passages that are the model's, too.
+
+  A passage counts if the model's own score is not below that of its tenth by
+  more than `margin`: of equally near ones, any will do.
+  """
+  scores = due["query"] @ due["passage"].T
+  theirs = np.nan_to_num(came["query"] @ came["passage"].T, nan=-2.0)
+  tenth = np.sort(scores, axis=1)[:, -_DEPTH:][:, 0]
+  nearest = np.argsort(-theirs, axis=1, kind="stable")[:, :_DEPTH]
+  kept = np.take_along_axis(scores, nearest, axis=1) >= tenth[:, None] - margin
+  return float(kept.mean())

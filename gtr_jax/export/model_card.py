@@ -35,7 +35,7 @@ scores = queries @ passages.T
   `encode_query` and `encode_document` put them first, `encode` does not.
 - A passage with a title is one text: title, space, text.
 - Use it in float32 or bfloat16; T5 overflows in float16.
-- `gtr_export.json` tells how far it was from the original, and who compared.
+- `parity.json` tells how far it was from the original, and who compared.
 """
 
 

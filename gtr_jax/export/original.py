@@ -1,18 +1,21 @@
 """What is exported: a model with its tokenizer, lengths and provenance."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gtr_jax.models import dual_encoder
+from gtr_jax.models import dual_encoder, text_encoder
 from gtr_jax.types import Params, TowerName
 
 # Parameters and token ids [B, L] to embeddings [B, D].
 TowerFunction = Callable[[Params, jax.Array], Any]
 TOWERS: tuple[TowerName, TowerName] = ("query", "passage")
+Dtype = Literal["float32", "bfloat16"]
 
 
 class TextTokenizer(Protocol):
@@ -44,9 +47,12 @@ class Original:
     query_length, passage_length: tokens of a text at most, EOS included.
     checkpoint_hash: names the parameters.
     step: of the checkpoint.
+    dtype: of the numbers that are written.  bfloat16 also computes in it;
+      float32 leaves the activations as they are in the model.
 
   Raises:
-    ValueError: a length below 1, or a tokenizer of another model.
+    ValueError: a length below 1, another dtype, or a tokenizer of another
+      model.
   """
 
   model: dual_encoder.DualEncoder
@@ -56,6 +62,7 @@ class Original:
   passage_length: int
   checkpoint_hash: str
   step: int
+  dtype: Dtype = "float32"
 
   def __post_init__(self):
     for name in ("query_length", "passage_length"):
@@ -63,6 +70,12 @@ class Original:
         raise ValueError(
           f"{name} is {getattr(self, name)}: give 1 token or more, EOS is one"
         )
+    if self.dtype not in ("float32", "bfloat16"):
+      raise ValueError(
+        f"dtype is {self.dtype}: T5's activations exceed float16's 65,504 and"
+        " turn into infinities; export as bfloat16, which has the range, or as"
+        " float32"
+      )
     rows = self.model.query_encoder.vocab_size
     if self.tokenizer.vocab_size > rows:
       raise ValueError(
@@ -79,11 +92,32 @@ class Original:
   def embedding_dim(self) -> int:
     return self.model.query_encoder.projection_dim
 
+  @functools.cached_property
+  def written_params(self) -> Params:
+    """`params` in `dtype`: what a format writes."""
+    if self.dtype == "float32":
+      return self.params
+    return jax.tree.map(
+      lambda array: np.asarray(array).astype(jnp.bfloat16), self.params
+    )
+
+  @functools.cached_property
+  def written_model(self) -> dual_encoder.DualEncoder:
+    """`model`, computing in bfloat16 if that is written."""
+    if self.dtype == "float32":
+      return self.model
+    query, passage = self.model.query_encoder, self.model.passage_encoder
+    return dual_encoder.DualEncoder(
+      _computing_in(self.dtype, query),
+      passage and _computing_in(self.dtype, passage),
+    )
+
   @property
   def activation_dtype(self) -> np.dtype:
-    """The less precise one of the towers' activations."""
-    towers = (self.model.query_encoder, self.model.passage_encoder)
-    dtypes = [jax.numpy.dtype(t.encoder.dtype) for t in towers if t is not None]
+    """The less precise one of the written towers' activations."""
+    model = self.written_model
+    towers = (model.query_encoder, model.passage_encoder)
+    dtypes = [jnp.dtype(t.encoder.dtype) for t in towers if t is not None]
     return min(dtypes, key=lambda dtype: dtype.itemsize)
 
   def length(self, tower: TowerName) -> int:
@@ -95,17 +129,32 @@ class Original:
       tokenizer.query_prompt if tower == "query" else tokenizer.passage_prompt
     )
 
-  def encoders(
-    self,
-  ) -> dict[TowerName, TowerFunction]:
-    """Each tower's function; a shared tower is one function under two names."""
+  def encoders(self) -> dict[TowerName, TowerFunction]:
+    """Each tower as it is written, a function of `written_params`.
 
-    def query(params, tokens):
-      return self.model.apply({"params": params}, tokens, method="encode_query")
+    A shared tower is one function under two names.
+    """
+    return _encoders(self.written_model)
 
-    def passage(params, tokens):
-      return self.model.apply(
-        {"params": params}, tokens, method="encode_passage"
-      )
+  def own_encoders(self) -> dict[TowerName, TowerFunction]:
+    """Each tower as it is in the model, a function of `params`."""
+    return _encoders(self.model)
 
-    return {"query": query, "passage": query if self.is_shared else passage}
+
+def _computing_in(
+  dtype: Dtype, tower: text_encoder.TextEncoder
+) -> text_encoder.TextEncoder:
+  return tower.clone(encoder=tower.encoder.clone(dtype=dtype))
+
+
+def _encoders(
+  model: dual_encoder.DualEncoder,
+) -> dict[TowerName, TowerFunction]:
+  def query(params, tokens):
+    return model.apply({"params": params}, tokens, method="encode_query")
+
+  def passage(params, tokens):
+    return model.apply({"params": params}, tokens, method="encode_passage")
+
+  shared = model.passage_encoder is None
+  return {"query": query, "passage": query if shared else passage}

@@ -59,7 +59,7 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
     lambda array: tf.Variable(
       tf.convert_to_tensor(np.asarray(array)), trainable=False
     ),
-    original.params,
+    original.written_params,
   )
   tokenizer = tokenizer_graph.sentencepiece(original.tokenizer.model_bytes)
   functions = _functions(original, variables, tokenizer)
@@ -77,6 +77,11 @@ def load(directory: pathlib.Path) -> Loaded:
   """Reads a SavedModel back."""
   with _without_announcements():
     return Loaded(tf.saved_model.load(str(directory)))
+
+
+def consumer() -> str:
+  """TensorFlow and its version; without it nothing is written."""
+  return f"tensorflow {tf.__version__}"
 
 
 def details() -> Mapping[str, Any]:
@@ -208,8 +213,8 @@ _README = """\
 
 A TensorFlow SavedModel: texts in, unit vectors out.  It needs `tensorflow` and
 `tensorflow_text`, not JAX.  `gtr_export.json` names their versions, the
-checkpoint, the lengths in tokens and the prompts, and tells how far it is from
-the original.
+checkpoint, the lengths in tokens and the prompts; `parity.json` tells how far it
+is from the original.
 
 ```python
 import tensorflow as tf

@@ -17,10 +17,10 @@ from gtr_jax.checkpoints import huggingface, names, sizes
 from gtr_jax.checkpoints import sentence_transformers as layout
 from gtr_jax.export import (
   check,
+  consumer_process,
   fast_tokenizer,
   model_card,
   own_reading,
-  sentence_transformers_process,
 )
 from gtr_jax.export import original as original_lib
 from gtr_jax.files import optional
@@ -28,6 +28,7 @@ from gtr_jax.layers import mlp, pooling
 from gtr_jax.models import text_encoder
 
 WEIGHTS_FILE = "model.safetensors"
+_SERVER = "gtr_jax.export.sentence_transformers_server"
 _MODULES = {
   "": "Transformer",
   "1_Pooling": "Pooling",
@@ -63,24 +64,22 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
 
 def load(directory: pathlib.Path) -> check.Export:
   """Reads it back: by sentence-transformers, or by our own import."""
-  if sentence_transformers_process.version() is None:
+  library = consumer()
+  if library is None:
     return own_reading.Loaded(directory)
-  return sentence_transformers_process.Loaded(directory)
+  return consumer_process.Loaded(_SERVER, directory, library)
+
+
+def consumer() -> str | None:
+  """sentence-transformers and its version, None if it is not installed."""
+  return consumer_process.version(
+    "torch", "transformers", "sentence-transformers"
+  )
 
 
 def details() -> Mapping[str, Any]:
-  """Of the description: the format and who has checked it."""
-  version = sentence_transformers_process.version()
-  return {
-    "format": "sentence-transformers",
-    "checked": version is not None,
-    "checked_by": (
-      "not checked by its consumer: sentence-transformers is not installed;"
-      " read back by gtr_jax and tokenizers"
-      if version is None
-      else f"sentence-transformers {version}"
-    ),
-  }
+  """Of the description: the format."""
+  return {"format": "sentence-transformers"}
 
 
 def _tower(original: original_lib.Original) -> text_encoder.TextEncoder:

@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   arguments.add_length(parser, "query")
   arguments.add_length(parser, "passage")
   parser.add_argument(
+    "--dtype",
+    choices=("float32", "bfloat16", "float16"),
+    default="float32",
+    help="of the weights; bfloat16 also computes in it. float16 is refused: T5"
+    " overflows in it",
+  )
+  parser.add_argument(
     "--overwrite",
     action="store_true",
     help="replace an earlier export at --output",
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     )
     advance(1)
   # By the library that it is for, where that is installed.
-  checked = form.details().get("checked", True)
+  checked = form.consumer() is not None
   ties = (
     f" (ties of equally likely readings: {comparison.num_ties})"
     if comparison.num_ties
@@ -72,13 +79,17 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     f"{output}: {args.format} of step {original.step:,};"
     f" {'checked' if checked else 'not checked by its consumer, compared'} on"
     f" {comparison.num_texts} texts: same token ids{ties}, embeddings differ by"
-    f" {comparison.max_difference:.1e} at most"
+    f" {comparison.max_difference:.1e} at most, cosines"
+    f" {comparison.min_cosine:.7f} at least, top-10 overlap"
+    f" {comparison.top10_overlap:.1%}"
   )
   return {
     "path": str(output),
     "max_difference": comparison.max_difference,
     "checked": checked,
-    "tolerance": comparison.tolerance,
+    "tolerance": comparison.tolerance.difference,
+    "min_cosine": comparison.min_cosine,
+    "top10_overlap": comparison.top10_overlap,
     "texts": comparison.num_texts,
     "ties": comparison.num_ties,
   }
@@ -101,6 +112,7 @@ def _original(args: argparse.Namespace):
     *_lengths(args),
     loaded.checkpoint_hash,
     loaded.step,
+    args.dtype,
   )
 
 

@@ -14,6 +14,7 @@ from gtr_jax.data import vocabulary
 from gtr_jax.export import check, probes
 from gtr_jax.export import original as original_lib
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
+from gtr_jax.types import TowerName
 
 ONE, FIVE = 2, 3
 
@@ -102,7 +103,7 @@ def changed(original, **changes):
 
 def test_a_copy_passes(original):
   found = check.compare(original, Copy(original))
-  assert found.max_difference <= found.tolerance == 1e-5
+  assert found.max_difference <= found.tolerance.difference == 1e-5
   assert found.num_texts > 20 and found.num_ties == 0
 
 
@@ -150,6 +151,59 @@ def test_other_embeddings_are_refused(original, change, message):
     check.compare(original, changed(original, change_embeddings=change))
 
 
+def test_the_worst_texts_are_named(original):
+  def off(embeddings):
+    embeddings = embeddings.copy()
+    if len(embeddings) > 3:
+      embeddings[2] *= np.float32(-1)
+      embeddings[3] += np.float32(1e-3)
+    return embeddings
+
+  with pytest.raises(ValueError, match="not kept; worst: ") as error:
+    check.compare(original, changed(original, change_embeddings=off))
+  named = str(error.value).partition("worst: ")[2]
+  assert named.count("cosine") == 3
+  assert "the query ' ' (cosine -1.000000)" in named
+  assert "the passage ' ' (cosine -1.000000)" in named
+
+
+def both(query, passage) -> dict[TowerName, np.ndarray]:
+  return {"query": query, "passage": passage}
+
+
+def test_the_nearest_passages_are_counted():
+  # Passages on a circle, each query at its own angle.
+  angles = np.linspace(0, np.pi, 40)
+  circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+  due = both(circle[:1], circle)
+  turned = both(circle[7:8], circle)
+  assert check.top10_overlap(due, due, 0.0) == 1.0
+  # Due are passages 0 to 9; seen from 30, the nearest are 25 to 35, and seen
+  # from 7, 3 to 11 and one more at either side.
+  away = both(circle[30:31], circle)
+  assert check.top10_overlap(due, away, 0.0) == 0.0
+  assert check.top10_overlap(due, turned, 0.0) in (0.7, 0.8)
+  # Where all are as near, any ten will do.
+  assert check.top10_overlap(due, turned, 2.0) == 1.0
+
+
+def test_a_bfloat16_export_is_compared_with_the_float32_model(original):
+  low = dataclasses.replace(original, dtype="bfloat16")
+  assert low.written_model.query_encoder.encoder.dtype == "bfloat16"
+  assert {x.dtype for x in jax.tree.leaves(low.written_params)} == {
+    jnp.dtype(jnp.bfloat16)
+  }
+  rounded = Copy(dataclasses.replace(low, params=low.written_params))
+  found = check.compare(low, rounded)
+  assert 1e-5 < found.max_difference <= found.tolerance.difference == 2**-6
+  assert found.min_cosine >= found.tolerance.cosine == 0.999
+
+
+def test_float16_is_refused(original):
+  with pytest.raises(ValueError, match="dtype is float16: T5's activations"):
+    dataclasses.replace(original, dtype="float16")
+
+
 def five_first(ids):
   """Reads "!!!!!!" in the other order."""
   ids = ids.copy()
@@ -174,7 +228,7 @@ def test_bfloat16_has_its_own_tolerance(original):
   )
   original = dataclasses.replace(original, model=low)
   found = check.compare(original, Copy(original))
-  assert found.max_difference <= found.tolerance == 2**-8
+  assert found.max_difference <= found.tolerance.difference == 2**-8
   shifted = changed(original, change_embeddings=lambda x: x + np.float32(5e-3))
   with pytest.raises(ValueError, match="at most 4e-03"):
     check.compare(original, shifted)

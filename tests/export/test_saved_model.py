@@ -225,7 +225,6 @@ def test_the_description_tells_what_it_is(exported):
     "query_prompt": "query: ",
     "passage_prompt": "passage:  ",
     "embedding_dim": 24,
-    "max_difference": comparison.max_difference,
     "tensorflow": tf.__version__,
   }.items() <= description.items()
   assert "tensorflow_text" in (directory / "README.md").read_text()

@@ -16,10 +16,9 @@ from flax import linen as nn
 from gtr_jax.checkpoints import names
 from gtr_jax.checkpoints import sentence_transformers as layout
 from gtr_jax.data import vocabulary
-from gtr_jax.export import artifact, fast_tokenizer
+from gtr_jax.export import artifact, consumer_process, fast_tokenizer
 from gtr_jax.export import original as original_lib
 from gtr_jax.export import sentence_transformers as export
-from gtr_jax.export import sentence_transformers_process as process
 from gtr_jax.layers import mlp, pooling
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 
@@ -84,7 +83,7 @@ def original_of(version="1.0", two_towers=False, pooling_fn=pooling.mean):
 @pytest.fixture
 def alone(monkeypatch):
   """As where sentence-transformers is not installed."""
-  monkeypatch.setattr(process, "version", lambda: None)
+  monkeypatch.setattr(consumer_process, "version", lambda *names: None)
 
 
 @pytest.mark.parametrize("version", FORWARD)
@@ -103,6 +102,7 @@ def test_the_folder_holds_the_model(tmp_path, alone, version):
     "gtr_export.json",
     "model.safetensors",
     "modules.json",
+    "parity.json",
     "sentence_bert_config.json",
     "special_tokens_map.json",
     "spiece.model",
@@ -123,9 +123,9 @@ def test_the_folder_holds_the_model(tmp_path, alone, version):
     "feed_forward_proj": "relu" if version == "1.0" else "gated-gelu",
   }
   assert due.items() <= config.items()
-  description = json.loads((output / "gtr_export.json").read_text())
-  assert description["checked"] is False
-  assert description["checked_by"].startswith("not checked by its consumer")
+  parity = json.loads((output / "parity.json").read_text())
+  assert parity["checked"] is False
+  assert parity["checked_by"].startswith("not checked by its consumer")
   # Back again, bit by bit.
   read = layout.read(output)
   assert (read.query_prompt, read.passage_prompt) == ("query: ", "")
@@ -241,9 +241,9 @@ def test_sentence_transformers_gives_the_same(tmp_path, version):
   output = tmp_path / "folder"
   comparison = artifact.make(original_of(version), export, output)
   assert comparison.max_difference <= 1e-5
-  description = json.loads((output / "gtr_export.json").read_text())
-  assert description["checked"] is True
-  assert description["checked_by"].startswith("sentence-transformers ")
+  parity = json.loads((output / "parity.json").read_text())
+  assert parity["checked"] is True
+  assert parity["checked_by"].startswith("sentence-transformers ")
 
 
 def test_what_sentence_transformers_does_not_load_is_told(tmp_path):
@@ -251,5 +251,5 @@ def test_what_sentence_transformers_does_not_load_is_told(tmp_path):
   (tmp_path / "modules.json").write_text("[]")
   (tmp_path / "config.json").write_text("{}")
   with pytest.raises(ValueError, match="does not read the export") as error:
-    process.Loaded(tmp_path)
+    export.load(tmp_path)
   assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 
 from gtr_jax.data import vocabulary
-from gtr_jax.export import sentence_transformers_process
+from gtr_jax.export import consumer_process
 from gtr_jax.run import export, gin_config, model_directory
 
 CONFIG = """\
@@ -138,7 +138,7 @@ def test_a_model_becomes_a_folder_for_sentence_transformers(
   pytest.importorskip("tokenizers", reason="needs the extra interop")
   pytest.importorskip("safetensors", reason="needs the extra interop")
   # As where the consumer is not installed, which is said.
-  monkeypatch.setattr(sentence_transformers_process, "version", lambda: None)
+  monkeypatch.setattr(consumer_process, "version", lambda *names: None)
   output = tmp_path / "folder"
   arguments = [f"--model={model}", f"--output={output}", "--json"]
   status = export.main(

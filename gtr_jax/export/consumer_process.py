@@ -1,6 +1,7 @@
-"""sentence-transformers in a process of its own, asked over pipes.
+"""The library that an export is for, in a process of its own.
 
-`sentence_transformers_server` is the other side.
+An export is read back as its users read it: by that library, in a process
+that has none of the model's code.  `answering` is the other side.
 """
 
 import base64
@@ -21,41 +22,48 @@ from jaxtyping import Float32, Int32
 
 from gtr_jax.types import TowerName
 
-_SERVER = "gtr_jax.export.sentence_transformers_server"
-_NEEDS = ("torch", "transformers", "sentence-transformers")
 # Bytes of its complaints, from the end.
 _MOST_READ = 100_000
-# Whatever is read must be in the folder.
+# Whatever is read must be in the folder, and float32 is float32 on a CPU only.
 _ALONE = {
-  "HF_HUB_OFFLINE": "1",
-  "TRANSFORMERS_OFFLINE": "1",
-  "TOKENIZERS_PARALLELISM": "false",
   "CUDA_VISIBLE_DEVICES": "",
+  "HF_HUB_OFFLINE": "1",
+  "JAX_PLATFORMS": "cpu",
+  "TF_CPP_MIN_LOG_LEVEL": "3",
+  "TOKENIZERS_PARALLELISM": "false",
+  "TRANSFORMERS_OFFLINE": "1",
 }
 
 
-def version() -> str | None:
-  """sentence-transformers' version, None if it or torch is not installed."""
+def version(*libraries: str) -> str | None:
+  """The last one's name and version; None if one of them is not installed."""
   try:
-    return [importlib.metadata.version(name) for name in _NEEDS][-1]
+    versions = [importlib.metadata.version(name) for name in libraries]
   except importlib.metadata.PackageNotFoundError:
     return None
+  return f"{libraries[-1]} {versions[-1]}"
 
 
 class Loaded:
   """A folder in the hands of its consumer; an `export.check.Export`.
+
+  Args:
+    server: the module that `python -m` runs with the folder; see `answering`.
+    directory: the folder.
+    library: who reads it, for errors.
 
   Raises:
     ValueError: the library does not load the folder, or fails later; with the
       last line that it wrote.
   """
 
-  def __init__(self, directory: pathlib.Path):
+  def __init__(self, server: str, directory: pathlib.Path, library: str):
+    self._library = library
     # A file without a name: a pipe that nobody reads would fill up.
     self._errors, name = tempfile.mkstemp()
     os.unlink(name)
     self._process = subprocess.Popen(
-      [sys.executable, "-m", _SERVER, str(directory)],
+      [sys.executable, "-m", server, str(directory)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=self._errors,
@@ -72,7 +80,7 @@ class Loaded:
   def embeddings(
     self, texts: Sequence[str], tower: TowerName
   ) -> Float32[np.ndarray, "n D"]:
-    if not texts:  # Of which the library says nothing.
+    if not texts:  # Of which most libraries say nothing.
       return np.zeros((0, self._dim), np.float32)
     return self._ask("embeddings", texts, tower)
 
@@ -103,8 +111,7 @@ class Loaded:
     lines = written.decode(errors="replace").strip().splitlines()
     reason = lines[-1] if lines else f"exit status {status}"
     return ValueError(
-      f"sentence-transformers does not read the export ({reason}); it was not"
-      " kept"
+      f"{self._library} does not read the export ({reason}); it was not kept"
     )
 
 

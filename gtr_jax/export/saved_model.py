@@ -213,8 +213,8 @@ _README = """\
 
 A TensorFlow SavedModel: texts in, unit vectors out.  It needs `tensorflow` and
 `tensorflow_text`, not JAX.  `gtr_export.json` names their versions, the
-checkpoint, the lengths in tokens and the prompts; `parity.json` tells how far it
-is from the original.
+checkpoint, the lengths in tokens and the prompts; `parity.json` tells how far
+it is from the original.
 
 ```python
 import tensorflow as tf

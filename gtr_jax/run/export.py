@@ -79,17 +79,17 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     f"{output}: {args.format} of step {original.step:,};"
     f" {'checked' if checked else 'not checked by its consumer, compared'} on"
     f" {comparison.num_texts} texts: same token ids{ties}, embeddings differ by"
-    f" {comparison.max_difference:.1e} at most, cosines"
-    f" {comparison.min_cosine:.7f} at least, top-10 overlap"
-    f" {comparison.top10_overlap:.1%}"
+    f" {comparison.near.max_difference:.1e} at most, cosines"
+    f" {comparison.near.min_cosine:.7f} at least, top-10 overlap"
+    f" {comparison.near.top10_overlap:.1%}"
   )
   return {
     "path": str(output),
-    "max_difference": comparison.max_difference,
+    "max_difference": comparison.near.max_difference,
     "checked": checked,
-    "tolerance": comparison.tolerance.difference,
-    "min_cosine": comparison.min_cosine,
-    "top10_overlap": comparison.top10_overlap,
+    "tolerance": comparison.near.tolerance.difference,
+    "min_cosine": comparison.near.min_cosine,
+    "top10_overlap": comparison.near.top10_overlap,
     "texts": comparison.num_texts,
     "ties": comparison.num_ties,
   }

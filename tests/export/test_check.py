@@ -11,7 +11,7 @@ import pytest
 from flax import linen as nn
 
 from gtr_jax.data import vocabulary
-from gtr_jax.export import check, probes
+from gtr_jax.export import check, nearness, probes
 from gtr_jax.export import original as original_lib
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 from gtr_jax.types import TowerName
@@ -103,7 +103,7 @@ def changed(original, **changes):
 
 def test_a_copy_passes(original):
   found = check.compare(original, Copy(original))
-  assert found.max_difference <= found.tolerance.difference == 1e-5
+  assert found.near.max_difference <= found.near.tolerance.difference == 1e-5
   assert found.num_texts > 20 and found.num_ties == 0
 
 
@@ -177,14 +177,14 @@ def test_the_nearest_passages_are_counted():
   circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
   due = both(circle[:1], circle)
   turned = both(circle[7:8], circle)
-  assert check.top10_overlap(due, due, 0.0) == 1.0
+  assert nearness.top10_overlap(due, due, 0.0) == 1.0
   # Due are passages 0 to 9; seen from 30, the nearest are 25 to 35, and seen
   # from 7, 3 to 11 and one more at either side.
   away = both(circle[30:31], circle)
-  assert check.top10_overlap(due, away, 0.0) == 0.0
-  assert check.top10_overlap(due, turned, 0.0) in (0.7, 0.8)
+  assert nearness.top10_overlap(due, away, 0.0) == 0.0
+  assert nearness.top10_overlap(due, turned, 0.0) in (0.7, 0.8)
   # Where all are as near, any ten will do.
-  assert check.top10_overlap(due, turned, 2.0) == 1.0
+  assert nearness.top10_overlap(due, turned, 2.0) == 1.0
 
 
 def test_a_bfloat16_export_is_compared_with_the_float32_model(original):
@@ -195,8 +195,10 @@ def test_a_bfloat16_export_is_compared_with_the_float32_model(original):
   }
   rounded = Copy(dataclasses.replace(low, params=low.written_params))
   found = check.compare(low, rounded)
-  assert 1e-5 < found.max_difference <= found.tolerance.difference == 2**-6
-  assert found.min_cosine >= found.tolerance.cosine == 0.999
+  assert (
+    1e-5 < found.near.max_difference <= found.near.tolerance.difference == 2**-6
+  )
+  assert found.near.min_cosine >= found.near.tolerance.cosine == 0.999
 
 
 def test_float16_is_refused(original):
@@ -228,7 +230,7 @@ def test_bfloat16_has_its_own_tolerance(original):
   )
   original = dataclasses.replace(original, model=low)
   found = check.compare(original, Copy(original))
-  assert found.max_difference <= found.tolerance.difference == 2**-8
+  assert found.near.max_difference <= found.near.tolerance.difference == 2**-8
   shifted = changed(original, change_embeddings=lambda x: x + np.float32(5e-3))
   with pytest.raises(ValueError, match="at most 4e-03"):
     check.compare(original, shifted)

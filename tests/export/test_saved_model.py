@@ -216,7 +216,7 @@ def test_the_description_tells_what_it_is(exported):
   directory, comparison = exported
   path = directory / placement.DESCRIPTION_FILE
   description = json.loads(path.read_text())
-  assert comparison.max_difference <= 1e-5
+  assert comparison.near.max_difference <= 1e-5
   assert {
     "checkpoint_hash": "0123456789abcdef",
     "step": 7,

@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from gtr_jax.checkpoints import lazy_arrays, names, sizes, tokenizer_json
 
 CONFIG_FILE = "config.json"
@@ -67,6 +65,7 @@ class Checkpoint:
       there is one.
     query_prompt, passage_prompt: text put before each text of a tower.
     max_length: tokens of a text that the model's own library reads, if said.
+    step: number of updates that the checkpoint tells of.
   """
 
   arrays: dict[str, lazy_arrays.LazyArray]
@@ -76,6 +75,7 @@ class Checkpoint:
   query_prompt: str = ""
   passage_prompt: str = ""
   max_length: int | None = None
+  step: int = 0
 
 
 def read(
@@ -184,10 +184,7 @@ def _renamed(
 def _check_copy(
   folder: pathlib.Path, stored: Mapping[str, lazy_arrays.LazyArray]
 ) -> None:
-  shared, copy = (stored[k] for k in ("shared.weight", _COPIES[0]))
-  if shared.shape != copy.shape or not np.array_equal(
-    np.asarray(shared), np.asarray(copy)
-  ):
+  if not lazy_arrays.are_equal(stored["shared.weight"], stored[_COPIES[0]]):
     raise ValueError(
       f"{folder}: {_COPIES[0]} is not shared.weight; T5 has one token table"
     )

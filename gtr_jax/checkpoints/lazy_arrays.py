@@ -1,14 +1,16 @@
-"""Arrays of safetensors and PyTorch files, read one by one when they are used.
+"""Arrays that stay on disk: their parts are read when they are used.
 
-A table of names and shapes costs nothing; an array is in memory from the
-moment it is asked for until its user drops it.
+A table of names and shapes costs nothing; what is asked for is in memory until
+its user drops it.
 """
 
 import dataclasses
 import importlib
+import itertools
 import json
+import math
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,28 +23,81 @@ _PICKLE = "pytorch_model.bin"
 _PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 
+# Which numbers of an array: a slice of step 1 for each axis.
+Part = tuple[slice, ...]
+# What is read at one go where the file does not care; a few times as much is in
+# memory while it is converted and written elsewhere.
+_BLOCK_BYTES = 16 * 2**20
+
+
 @dataclasses.dataclass(frozen=True)
 class LazyArray:
-  """An array on disk: the shape is known, `np.asarray` reads it.
+  """An array on disk: the shape is known, `array[part]` reads a part of it.
 
   Attributes:
     shape: of the array.
-    read: gives the numbers, float32.
+    read: gives the numbers of a part, float32.
+    block: shape of the parts in which it is best read.
   """
 
   shape: tuple[int, ...]
-  read: Callable[[], np.ndarray] = dataclasses.field(repr=False)
+  read: Callable[[Part], np.ndarray] = dataclasses.field(repr=False)
+  block: tuple[int, ...]
+
+  def __getitem__(self, part: Part) -> np.ndarray:
+    return self.read(part)
 
   def __array__(self, dtype: Any = None, copy: bool | None = None):
-    array = self.read()
+    array = self.read((slice(None),) * len(self.shape))
     return array if dtype is None else array.astype(dtype, copy=False)
+
+  @property
+  def size(self) -> int:
+    return math.prod(self.shape)
 
   @property
   def transposed(self) -> "LazyArray":
     """PyTorch's [out, in] as our [in, out], or the reverse."""
     return LazyArray(
-      self.shape[::-1], lambda: np.ascontiguousarray(self.read().T)
+      self.shape[::-1],
+      lambda part: np.ascontiguousarray(self.read(part[::-1]).T),
+      self.block[::-1],
     )
+
+  def parts(self) -> Iterator[Part]:
+    """The parts that make up the array, none larger than `block`."""
+    axes = zip(self.shape, self.block, strict=True)
+    starts = [range(0, size, max(step, 1)) for size, step in axes]
+    for corner in itertools.product(*starts):
+      yield tuple(
+        slice(start, min(start + step, size))
+        for start, step, size in zip(
+          corner, self.block, self.shape, strict=True
+        )
+      )
+
+
+def in_memory(array: np.ndarray) -> LazyArray:
+  """An array that is in memory, float32, as one on disk."""
+  array = np.asarray(array, np.float32)
+  return of_rows(array.shape, lambda part: array[part])
+
+
+def of_rows(
+  shape: tuple[int, ...], read: Callable[[Part], np.ndarray]
+) -> LazyArray:
+  """An array whose rows, along the first axis, lie one behind the other."""
+  row_bytes = 4 * math.prod(shape[1:])
+  num_rows = max(1, _BLOCK_BYTES // max(1, row_bytes))
+  block = (min(num_rows, shape[0]), *shape[1:]) if shape else ()
+  return LazyArray(shape, read, block)
+
+
+def are_equal(one: LazyArray, other: LazyArray) -> bool:
+  """Whether two arrays have one shape and the same numbers."""
+  return one.shape == other.shape and all(
+    np.array_equal(one[part], other[part]) for part in one.parts()
+  )
 
 
 def open_folder(
@@ -121,17 +176,16 @@ def _safetensors(path: pathlib.Path) -> dict[str, LazyArray]:
       f" file ({error})"
     ) from None
 
-  def reader(name: str) -> Callable[[], np.ndarray]:
-    def read() -> np.ndarray:
+  def reader(name: str) -> Callable[[Part], np.ndarray]:
+    def read(part: Part) -> np.ndarray:
       # Opened anew: a handle would keep the pages of all that was read.
       with library.safe_open(path, "numpy") as file:
-        return _as_float32(path, name, file.get_tensor(name))
+        found = file.get_slice(name)[part] if part else file.get_tensor(name)
+        return as_float32(f"{path}: {name}", found)
 
     return read
 
-  return {
-    name: LazyArray(shape, reader(name)) for name, shape in shapes.items()
-  }
+  return {name: of_rows(shape, reader(name)) for name, shape in shapes.items()}
 
 
 def _pickle(path: pathlib.Path) -> dict[str, LazyArray]:
@@ -152,18 +206,29 @@ def _pickle(path: pathlib.Path) -> dict[str, LazyArray]:
       f"{path}: broken, cut, or more than weights ({reason})"
     ) from None
 
-  def reader(name: str) -> Callable[[], np.ndarray]:
-    return lambda: _as_float32(path, name, tensors[name].float().numpy())
+  for name, tensor in tensors.items():
+    if not tensor.is_floating_point():
+      raise ValueError(f"{path}: {name} is {tensor.dtype}, due are floats")
 
-  return {
-    name: LazyArray(shape, reader(name)) for name, shape in shapes.items()
-  }
+  def reader(name: str) -> Callable[[Part], np.ndarray]:
+    # By way of float32, because NumPy has no bfloat16.
+    return lambda part: tensors[name][part].float().numpy()
+
+  return {name: of_rows(shape, reader(name)) for name, shape in shapes.items()}
 
 
-def _as_float32(path: pathlib.Path, name: str, array: np.ndarray) -> np.ndarray:
+def as_float32(name: str, array: np.ndarray) -> np.ndarray:
+  """Floats of any width as float32.
+
+  Args:
+    name: of the array, for the error.
+
+  Raises:
+    ValueError: other numbers.
+  """
   # bfloat16 is a type of ml_dtypes, which NumPy does not call floating.
   if array.dtype.kind not in "fV" or array.dtype.itemsize > 8:
-    raise ValueError(f"{path}: {name} is {array.dtype}, due are floats")
+    raise ValueError(f"{name} is {array.dtype}, due are floats")
   return array.astype(np.float32, copy=False)
 
 

@@ -138,9 +138,7 @@ def _dense(
 
 
 def _identity(width: int) -> lazy_arrays.LazyArray:
-  return lazy_arrays.LazyArray(
-    (width, width), lambda: np.eye(width, dtype=np.float32)
-  )
+  return lazy_arrays.in_memory(np.eye(width, dtype=np.float32))
 
 
 def prompts(folder: pathlib.Path) -> tuple[str, str]:

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.serialization
+import jax
 import msgpack
 import numpy as np
 import tensorstore
 
-from gtr_jax.checkpoints import names
+from gtr_jax.checkpoints import lazy_arrays, names, stored_arrays
 
 _PLACEHOLDER = "PLACEHOLDER://"
 _ADAFACTOR = frozenset({"m", "v", "v_row", "v_col"})
@@ -40,37 +41,40 @@ class T5XCheckpoint:
 
   Attributes:
     step: number of updates done.
-    params: nested dict of float32 arrays under T5X names; an encoder-decoder's
-      `decoder` is in it as well.
-    optimizer_state: of Adafactor, by flat parameter name, a dict of the float32
+    params: nested dict of float32 arrays, in memory or lazy, under T5X names;
+      an encoder-decoder's `decoder` is in it as well.
+    optimizer_state: of Adafactor, by flat parameter name, a dict of the
       arrays m, v, v_row, v_col ([1] where Adafactor does without); None if the
       checkpoint holds none, or another optimizer's.
   """
 
   step: int
   params: dict[str, Any]
-  optimizer_state: dict[str, dict[str, np.ndarray]] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stored:
-  """An array in a store: `key` is its folder's name, `shape` if it is known."""
-
-  key: str
-  shape: tuple[int, ...] | None = None
-  driver: str = "zarr"
-  ocdbt: bool = False
+  optimizer_state: dict[str, dict[str, Any]] | None
 
 
 def read_t5x(
   path: str | os.PathLike[str], with_optimizer_state: bool = True
 ) -> T5XCheckpoint:
-  """Reads a checkpoint of T5X: `params` float32, under T5X names.
+  """`open_t5x`, with all arrays read into memory: float32 NumPy arrays."""
+  opened = open_t5x(path, with_optimizer_state)
+  # Reading is where the time goes, and TensorStore's reads overlap.
+  with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    trees = opened.params, opened.optimizer_state
+    futures = jax.tree.map(lambda leaf: pool.submit(np.asarray, leaf), trees)
+    params, state = jax.tree.map(lambda future: future.result(), futures)
+  return T5XCheckpoint(opened.step, params, state)
+
+
+def open_t5x(
+  path: str | os.PathLike[str], with_optimizer_state: bool = True
+) -> T5XCheckpoint:
+  """Opens a checkpoint of T5X; arrays stay on disk.
 
   Args:
     path: a checkpoint's directory, or a directory with checkpoint_N in it, of
       which the newest is read; local or gs://bucket/...
-    with_optimizer_state: False does not read it, and gives None.
+    with_optimizer_state: False does not look at it, and gives None.
 
   Raises:
     ValueError: nothing to read there, or a broken, cut or missing piece.
@@ -84,15 +88,16 @@ def read_t5x(
       f"{root}: no T5X train state; due are 'target' and 'state', found "
       f"{sorted(map(str, tree))}"
     )
+  step = state.get("step", tree.get("step"))
+  if step is None:
+    raise ValueError(f"{root}: the checkpoint does not say its step")
   moments = state.get("param_states") if with_optimizer_state else None
-  wanted = {"target": target, "step": state.get("step", tree.get("step"))}
+  wanted = {"target": target}
   if isinstance(moments, Mapping) and _is_adafactor(moments):
     wanted["param_states"] = moments
-  if wanted["step"] is None:
-    raise ValueError(f"{root}: the checkpoint does not say its step")
-  arrays = names.unflatten(_read_arrays(folder, names.flatten(wanted)))
+  arrays = names.unflatten(_opened(folder, names.flatten(wanted)))
   return T5XCheckpoint(
-    step=_step(root, arrays["step"]),
+    step=_step(folder, step),
     params=arrays["target"],
     optimizer_state=_by_parameter(arrays.get("param_states")),
   )
@@ -118,28 +123,23 @@ def _checkpoint_folder(path: str) -> str:
 def _top_level(path: str) -> set[str]:
   if "://" not in path:
     return set(os.listdir(path))
-  keys = tensorstore.KvStore.open(_kvstore(path)).result().list().result()
+  keys = (
+    tensorstore.KvStore.open(stored_arrays.kvstore(path))
+    .result()
+    .list()
+    .result()
+  )
   return {key.decode().split("/")[0] for key in keys}
 
 
-def _kvstore(folder: str) -> dict[str, Any]:
-  """TensorStore's specification of a folder; every folder ends with "/"."""
-  if folder.startswith("gs://"):
-    bucket, _, path = folder.removeprefix("gs://").partition("/")
-    return {"driver": "gcs", "bucket": bucket, "path": f"{path}/"}
-  if "://" in folder:
-    raise ValueError(f"{folder}: due is a local path or gs://bucket/path")
-  return {"driver": "file", "path": f"{os.path.abspath(folder)}/"}
-
-
 def _read_file(folder: str, name: str) -> bytes | None:
-  store = tensorstore.KvStore.open(_kvstore(folder)).result()
+  store = tensorstore.KvStore.open(stored_arrays.kvstore(folder)).result()
   found = store.read(name).result()
   return found.value if found.state == "value" else None
 
 
 def _index(root: str) -> tuple[str, dict[str, Any]]:
-  """The folder of the arrays, and the tree: leaves are arrays or `_Stored`."""
+  """The folder of the arrays, and the tree: leaves are arrays or `Stored`."""
   for folder in (root, f"{root}/state"):
     # Orbax of 2023 wrote both; then `checkpoint` alone has the small arrays.
     index = _read_file(folder, "checkpoint")
@@ -168,9 +168,9 @@ def _msgpack_tree(path: str, index: bytes, ocdbt: bool) -> dict[str, Any]:
 
 
 def _with_stored(node: Any, ocdbt: bool) -> Any:
-  """The msgpack tree, with `_Stored` where it names an array elsewhere."""
+  """The msgpack tree, with `Stored` where it names an array elsewhere."""
   if isinstance(node, str) and node.startswith(_PLACEHOLDER):
-    return _Stored(node.removeprefix(_PLACEHOLDER), ocdbt=ocdbt)
+    return stored_arrays.Stored(node.removeprefix(_PLACEHOLDER), ocdbt=ocdbt)
   if not isinstance(node, Mapping):
     return node
   if "driver" in node and "kvstore" in node:
@@ -178,7 +178,7 @@ def _with_stored(node: Any, ocdbt: bool) -> Any:
     # only its last part, the array's folder, counts.
     path = node.get("path") or node["kvstore"]["path"]
     shape = node.get("metadata", {}).get("shape")
-    return _Stored(
+    return stored_arrays.Stored(
       path.rstrip("/").split("/")[-1],
       None if shape is None else tuple(shape),
       node["driver"],
@@ -201,7 +201,7 @@ def _orbax_tree(path: str, metadata: bytes) -> dict[str, Any]:
     ) from error
 
 
-def _orbax_leaves(index: Mapping[str, Any]) -> dict[str, _Stored]:
+def _orbax_leaves(index: Mapping[str, Any]) -> dict[str, stored_arrays.Stored]:
   driver = "zarr3" if index.get("use_zarr3") else "zarr"
   # Files from before this entry existed were all written with OCDBT.
   ocdbt = index.get("use_ocdbt", True)
@@ -212,57 +212,33 @@ def _orbax_leaves(index: Mapping[str, Any]) -> dict[str, _Stored]:
     if not value.get("skip_deserialize"):
       shape = value.get("write_shape")
       shape = None if shape is None else tuple(shape)
-      leaves["/".join(keys)] = _Stored(".".join(keys), shape, driver, ocdbt)
+      leaves["/".join(keys)] = stored_arrays.Stored(
+        ".".join(keys), shape, driver, ocdbt
+      )
   return leaves
 
 
-def _read_arrays(
-  folder: str, leaves: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-  """All arrays, read at the same time; floats of any width become float32."""
-  stored = {k: x for k, x in leaves.items() if isinstance(x, _Stored)}
-  with concurrent.futures.ThreadPoolExecutor(16) as pool:
-    futures = {
-      k: pool.submit(_read_array, folder, x) for k, x in stored.items()
-    }
-    arrays = {k: future.result() for k, future in futures.items()}
+def _opened(folder: str, leaves: Mapping[str, Any]) -> dict[str, Any]:
+  """All leaves as lazy arrays, in the order of the tree."""
+  stored = {k: x for k, x in leaves.items() if _is_stored(x)}
+  opened = stored_arrays.open_all(folder, stored)
   return {
-    k: _as_float32(folder, k, arrays.get(k, x)) for k, x in leaves.items()
+    k: opened[k] if k in opened else _in_memory(folder, k, x)
+    for k, x in leaves.items()
   }
 
 
-def _read_array(folder: str, stored: _Stored) -> np.ndarray:
-  base, path = _kvstore(folder), f"{stored.key}/"
-  if stored.ocdbt:
-    kvstore = {"driver": "ocdbt", "base": base, "path": path}
-  else:
-    kvstore = {**base, "path": base["path"] + path}
-  spec: dict[str, Any] = {"driver": stored.driver, "kvstore": kvstore}
-  # Otherwise a lost piece of an array would silently read as zeros.
-  spec["fill_missing_data_reads"] = False
-  try:
-    array = tensorstore.open(spec, open=True).result().read().result()
-  except (ValueError, OSError, NotImplementedError) as error:
-    raise ValueError(
-      f"{folder}: array {stored.key} is missing, cut or broken ({error})"
-    ) from error
-  if stored.shape is not None and array.shape != stored.shape:
-    raise ValueError(
-      f"{folder}: array {stored.key} is {array.shape}, its index says "
-      f"{stored.shape}"
-    )
-  return array
+def _is_stored(leaf: Any) -> bool:
+  return isinstance(leaf, stored_arrays.Stored)
 
 
-def _as_float32(folder: str, name: str, leaf: Any) -> np.ndarray:
+def _in_memory(folder: str, name: str, leaf: Any) -> lazy_arrays.LazyArray:
   if not isinstance(leaf, np.ndarray | np.generic | int | float):
     raise ValueError(
       f"{folder}: {name} is {type(leaf).__name__}, due is an array"
     )
-  array = np.asarray(leaf)
-  if name == "step":
-    return array
-  return array.astype(np.float32, copy=False)
+  array = lazy_arrays.as_float32(f"{folder}: {name}", np.asarray(leaf))
+  return lazy_arrays.in_memory(array)
 
 
 def _is_adafactor(moments: Mapping[str, Any]) -> bool:
@@ -273,17 +249,20 @@ def _is_adafactor(moments: Mapping[str, Any]) -> bool:
   return all(keys == _ADAFACTOR for keys in parents.values())
 
 
-def _by_parameter(moments: Any) -> dict[str, dict[str, np.ndarray]] | None:
+def _by_parameter(moments: Any) -> dict[str, dict[str, Any]] | None:
   if moments is None:
     return None
-  result: dict[str, dict[str, np.ndarray]] = {}
+  result: dict[str, dict[str, Any]] = {}
   for name, array in names.flatten(moments).items():
     parameter, _, key = name.rpartition("/")
     result.setdefault(parameter, {})[key] = array
   return result
 
 
-def _step(root: str, step: np.ndarray) -> int:
-  if step.size != 1 or not np.issubdtype(step.dtype, np.integer) or step < 0:
-    raise ValueError(f"{root}: the step is {step!r}, due is one integer")
+def _step(folder: str, leaf: Any) -> int:
+  if _is_stored(leaf):
+    leaf = stored_arrays.read_all(folder, {"step": leaf})["step"]
+  step = np.asarray(leaf)
+  if step.size != 1 or step.dtype.kind not in "iu" or step < 0:
+    raise ValueError(f"{folder}: the step is {step!r}, due is one integer")
   return int(step.reshape(()))

@@ -1,15 +1,21 @@
 """`gtr import`: another library's weights become a model directory."""
 
 import argparse
+import contextlib
+import dataclasses
+import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gtr_jax.run import cli
 
 if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
-  from gtr_jax.checkpoints import huggingface
+  from gtr_jax.checkpoints import huggingface, lazy_arrays
   from gtr_jax.checkpoints import sizes as sizes_lib
+
+# T5's own, and that of all models in gin_configs/.
+_T5_MAX_DISTANCE = 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,105 +75,153 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-  import pathlib
-
-  import numpy as np
-
-  from gtr_jax.checkpoints import huggingface, manager, names, sizes
-  from gtr_jax.run import imported_config, model_directory
+  from gtr_jax.export import placement
 
   output = pathlib.Path(args.output)
-  if manager.available_steps(output):
-    raise ValueError(
-      f"{output}: holds checkpoints already; choose another --output"
-    )
-  found, step, checkpoint = _read(args)
+  _require_free(output)
+  checkpoint = _read(args)
   tokenizer = _tokenizer(args.vocabulary, checkpoint)
-  try:
-    found_sizes = sizes.from_arrays(found)
-    _check_vocabulary(tokenizer, found_sizes)
-    max_distance = _max_distance(
-      args.relative_attention_max_distance, checkpoint
-    )
-    config = imported_config.text(
-      found_sizes, max_distance, args.activation_dtype
-    )
-    expected, init = _expected(config, args.seed)
-    differences = names.compare(expected, found)
-    unused = (*differences.unused, *(checkpoint.unused if checkpoint else ()))
-    _check_unused(
-      [name for name in unused if not huggingface.is_of_decoder(name)],
-      args.allow_unused,
-    )
-    if differences.missing and not args.initialize_missing:
-      raise ValueError(
-        f"lacks {_some(differences.missing)}; use --initialize_missing to draw"
-        f" it at random and train it{_hint(args, differences.missing)}"
-      )
-    params = {
-      name: np.asarray(found[name]) for name in expected if name in found
-    }
-    _check_finite(params)
-  except ValueError as error:
-    raise ValueError(f"{args.checkpoint}: {error}") from error
-  params |= init(differences.missing)
-  model_directory.write(
-    output, config, names.unflatten(params), tokenizer, step
-  )
+  with _named(args.checkpoint):
+    plan = _plan(args, checkpoint, tokenizer)
+  # Nothing that looks like a model directory is there before it is whole.
+  with placement.new_directory(output) as directory, _named(args.checkpoint):
+    _write(directory, plan, tokenizer, checkpoint.step)
   result = {
     "model": str(output),
-    "parameters": sum(array.size for array in params.values()),
-    "unused": sorted(unused),
-    "missing": list(differences.missing),
+    "parameters": sum(array.size for array in plan.arrays.values()),
+    "unused": list(plan.unused),
+    "missing": list(plan.missing),
   }
-  print(_summary(result, step))
+  print(_summary(result, checkpoint.step))
   if tokenizer is None:
     print("no vocabulary: the model takes token ids; --vocabulary gives one")
   return result
 
 
-def _read(
-  args: argparse.Namespace,
-) -> tuple[Mapping[str, Any], int, "huggingface.Checkpoint | None"]:
-  """(arrays, read or to be read; step; what else another library says)."""
-  from gtr_jax.checkpoints import names, t5x
+def _require_free(output: pathlib.Path) -> None:
+  from gtr_jax.checkpoints import manager
+
+  if manager.available_steps(output):
+    raise ValueError(
+      f"{output}: holds checkpoints already; choose another --output"
+    )
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise ValueError(f"{output}: is not empty; choose another --output")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """What will be written.
+
+  Attributes:
+    config: text of config.gin.
+    arrays: all of the model's, by flat names, still to be read.
+    unused: names of arrays in the checkpoint that the model has no place for.
+    missing: names of arrays that are drawn at random.
+  """
+
+  config: str
+  arrays: "Mapping[str, lazy_arrays.LazyArray]"
+  unused: tuple[str, ...]
+  missing: tuple[str, ...]
+
+
+def _plan(
+  args: argparse.Namespace, checkpoint: "huggingface.Checkpoint", tokenizer: Any
+) -> _Plan:
+  """Compares the checkpoint's arrays, unread, with the model of their sizes."""
+  from gtr_jax.checkpoints import huggingface, names, sizes
+  from gtr_jax.run import imported_config
+
+  found = checkpoint.arrays
+  found_sizes = sizes.from_arrays(found)
+  _check_vocabulary(tokenizer, found_sizes)
+  _check_max_distance(args.relative_attention_max_distance, checkpoint)
+  config = imported_config.text(
+    found_sizes, checkpoint.max_distance, args.activation_dtype
+  )
+  expected, init = _expected(config, args.seed)
+  differences = names.compare(expected, found)
+  unused = tuple(sorted((*differences.unused, *checkpoint.unused)))
+  _check_unused(
+    [name for name in unused if not huggingface.is_of_decoder(name)],
+    args.allow_unused,
+  )
+  if differences.missing and not args.initialize_missing:
+    raise ValueError(
+      f"lacks {_some(differences.missing)}; use --initialize_missing to draw"
+      f" it at random and train it{_hint(args, differences.missing)}"
+    )
+  drawn = init(differences.missing)
+  arrays = {
+    name: drawn[name] if name in drawn else _finite(name, found[name])
+    for name in expected
+  }
+  return _Plan(config, arrays, unused, differences.missing)
+
+
+def _write(
+  directory: pathlib.Path, plan: _Plan, tokenizer: Any, step: int
+) -> None:
+  from gtr_jax.checkpoints import streaming
+  from gtr_jax.data import vocabulary
+  from gtr_jax.run import model_directory
+
+  streaming.save(directory, step, plan.arrays)
+  if tokenizer is not None:
+    vocabulary.save(tokenizer, directory / model_directory.VOCABULARY)
+  model_directory.write_config(directory, plan.config)
+
+
+@contextlib.contextmanager
+def _named(checkpoint: str) -> Iterator[None]:
+  """Puts the checkpoint's name before a user's mistake."""
+  try:
+    yield
+  except ValueError as error:
+    text = str(error)
+    place = "" if text.startswith(checkpoint) else f"{checkpoint}: "
+    raise ValueError(f"{place}{text}") from error
+
+
+def _read(args: argparse.Namespace) -> "huggingface.Checkpoint":
+  """The checkpoint, opened; of T5X it says nothing but arrays and step."""
+  from gtr_jax.checkpoints import huggingface, names, t5x
   from gtr_jax.run import other_libraries
 
   if args.format == "t5x":
-    read = t5x.read_t5x(args.checkpoint, with_optimizer_state=False)
-    return names.flatten(read.params), read.step, None
-  checkpoint = other_libraries.read(
+    opened = t5x.open_t5x(args.checkpoint, with_optimizer_state=False)
+    distance = args.relative_attention_max_distance
+    return huggingface.Checkpoint(
+      names.flatten(opened.params),
+      unused=(),
+      max_distance=_T5_MAX_DISTANCE if distance is None else distance,
+      step=opened.step,
+    )
+  return other_libraries.read(
     args.format, args.checkpoint, lambda line: print(line, file=sys.stderr)
   )
-  return checkpoint.arrays, 0, checkpoint
 
 
-def _tokenizer(
-  path: str | None, checkpoint: "huggingface.Checkpoint | None"
-) -> Any:
+def _tokenizer(path: str | None, checkpoint: "huggingface.Checkpoint") -> Any:
   from gtr_jax.run import other_libraries
 
-  own = checkpoint.vocabulary if checkpoint else None
-  if not path and not own:
+  found = path or checkpoint.vocabulary
+  if not found:
     return None
-  prompts = (
-    (checkpoint.query_prompt, checkpoint.passage_prompt) if checkpoint else ()
+  return other_libraries.tokenizer(
+    found, checkpoint.query_prompt, checkpoint.passage_prompt
   )
-  return other_libraries.tokenizer(path or str(own), *prompts)
 
 
-def _max_distance(
-  flag: int | None, checkpoint: "huggingface.Checkpoint | None"
-) -> int:
-  own = checkpoint.max_distance if checkpoint else None
-  if flag is not None and own not in (None, flag):
+def _check_max_distance(
+  flag: int | None, checkpoint: "huggingface.Checkpoint"
+) -> None:
+  if flag not in (None, checkpoint.max_distance):
     raise ValueError(
-      f"--relative_attention_max_distance is {flag}, its config says {own};"
-      " leave the flag out"
+      f"--relative_attention_max_distance is {flag}, its config says"
+      f" {checkpoint.max_distance}; leave the flag out"
     )
-  if flag is None:
-    return 128 if own is None else own
-  return flag
 
 
 def _check_unused(unused: Sequence[str], allowed: bool) -> None:
@@ -180,8 +234,6 @@ def _check_unused(unused: Sequence[str], allowed: bool) -> None:
 
 def _hint(args: argparse.Namespace, missing: Sequence[str]) -> str:
   """Where a projection may be that was not looked for."""
-  import pathlib
-
   from gtr_jax.checkpoints import sentence_transformers
 
   beside = pathlib.Path(args.checkpoint) / sentence_transformers.MODULES_FILE
@@ -190,12 +242,19 @@ def _hint(args: argparse.Namespace, missing: Sequence[str]) -> str:
   return ""
 
 
-def _check_finite(arrays: Mapping[str, Any]) -> None:
+def _finite(
+  name: str, array: "lazy_arrays.LazyArray"
+) -> "lazy_arrays.LazyArray":
+  """The array, which refuses NaN and infinity when it is read."""
   import numpy as np
 
-  broken = [k for k, array in arrays.items() if not np.isfinite(array).all()]
-  if broken:
-    raise ValueError(f"NaN or infinity in {_some(broken)}")
+  def read(part: "lazy_arrays.Part") -> np.ndarray:
+    numbers = array[part]
+    if not np.isfinite(numbers).all():
+      raise ValueError(f"NaN or infinity in {name}")
+    return numbers
+
+  return dataclasses.replace(array, read=read)
 
 
 def _check_vocabulary(tokenizer: Any, sizes: "sizes_lib.Sizes") -> None:
@@ -210,14 +269,14 @@ def _expected(config: str, seed: int):
   """Shapes that the config's model has, and a function that draws arrays.
 
   Returns:
-    (flat name to shape, function of names that gives new float32 arrays).
+    (flat name to shape, function of names that draws arrays).
   """
   import jax
   import jax.numpy as jnp
   import numpy as np
   from flax import linen as nn
 
-  from gtr_jax.checkpoints import names
+  from gtr_jax.checkpoints import lazy_arrays, names
   from gtr_jax.run import imported_config
 
   model = imported_config.model(config)
@@ -226,12 +285,13 @@ def _expected(config: str, seed: int):
   def params(key):
     return names.flatten(nn.unbox(model.init(key, tokens, tokens)["params"]))
 
-  def init(wanted: Sequence[str]) -> dict[str, np.ndarray]:
+  def init(wanted: Sequence[str]) -> dict[str, lazy_arrays.LazyArray]:
     if not wanted:
       return {}
     # Under jit nothing but what is wanted is made.
     make = jax.jit(lambda key: {name: params(key)[name] for name in wanted})
-    return {k: np.asarray(x) for k, x in make(jax.random.key(seed)).items()}
+    drawn = make(jax.random.key(seed))
+    return {k: lazy_arrays.in_memory(np.asarray(x)) for k, x in drawn.items()}
 
   return jax.eval_shape(params, jax.random.key(seed)), init
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorstore
 
-from gtr_jax.checkpoints import names, t5x
+from gtr_jax.checkpoints import names, stored_arrays, t5x
 
 GOLDENS = [
   ("test_de_t5_tiny.checkpoint_1000", "test_de_t5_tiny_golden.npz", 1000),
@@ -288,5 +288,7 @@ def test_where_nothing_is_nothing_is_read(tmp_path):
 
 
 def test_a_cloud_path_is_tensorstores_own():
-  spec = tensorstore.KvStore.Spec(t5x._kvstore("gs://bucket/t5x/checkpoint_7"))
+  spec = tensorstore.KvStore.Spec(
+    stored_arrays.kvstore("gs://bucket/t5x/checkpoint_7")
+  )
   assert spec.url == "gs://bucket/t5x/checkpoint_7/"

@@ -1,14 +1,20 @@
 import json
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
 
 import flax.serialization
 import jax
 import numpy as np
 import pytest
 
-from gtr_jax.checkpoints import names
+from gtr_jax.checkpoints import manager, names, streaming
 from gtr_jax.data import vocabulary
 from gtr_jax.run import import_, model_directory
 
+ROOT = pathlib.Path(__file__).parents[2]
 WIDE = {"1.0": ["wi"], "1.1": ["wi_0", "wi_1"]}
 
 
@@ -223,6 +229,73 @@ def test_a_model_directory_is_not_overwritten(tmp_path, capsys):
   capsys.readouterr()
   assert import_checkpoint(tmp_path)[0] == 2
   assert "holds checkpoints already" in capsys.readouterr().err
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
+  (tmp_path / "model").mkdir()
+  (tmp_path / "model/notes.txt").write_text("mine")
+  assert import_checkpoint(tmp_path)[0] == 2
+  assert "is not empty" in capsys.readouterr().err
+  assert [p.name for p in (tmp_path / "model").iterdir()] == ["notes.txt"]
+
+
+def after_four_arrays(monkeypatch, end):
+  serialize = streaming._Handler.serialize
+
+  async def ends_early(self, values, infos, args=None):
+    await serialize(self, values[:4], infos[:4])
+    end()
+    return await serialize(self, values[4:], infos[4:])
+
+  monkeypatch.setattr(streaming._Handler, "serialize", ends_early)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, capsys, monkeypatch):
+  kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+  after_four_arrays(
+    monkeypatch,
+    lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, kept[1])),
+  )
+  try:
+    status, _ = import_checkpoint(tmp_path)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+  error = capsys.readouterr().err
+  assert status == 2 and error.count("\n") == 1
+  assert "File too large; make room" in error
+  assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_7"]
+
+
+def test_an_interrupted_import_leaves_nothing(tmp_path, monkeypatch):
+  def interrupt():
+    raise KeyboardInterrupt
+
+  after_four_arrays(monkeypatch, interrupt)
+  assert import_checkpoint(tmp_path)[0] == 130
+  assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_7"]
+
+
+def test_a_killed_import_leaves_no_model(tmp_path):
+  write_checkpoint(tmp_path / "checkpoint_7", arrays_of())
+  program = f"""
+import os, signal, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests/run")!r}]
+import pytest, test_import
+test_import.after_four_arrays(
+  pytest.MonkeyPatch(), lambda: os.kill(os.getpid(), signal.SIGKILL))
+test_import.import_.main(sys.argv[1:])
+"""
+  killed = subprocess.run(
+    [sys.executable, "-c", program, "--format=t5x"]
+    + ["--checkpoint=checkpoint_7", "--output=model"],
+    cwd=tmp_path,
+    capture_output=True,
+  )
+  assert killed.returncode == -signal.SIGKILL
+  (left,) = [path for path in tmp_path.iterdir() if path.suffix == ".partial"]
+  assert not (tmp_path / "model").exists()
+  assert not (left / "config.gin").exists()
+  assert manager.available_steps(left) == []
 
 
 @pytest.mark.parametrize("distance", ["2", "0", "-1"])

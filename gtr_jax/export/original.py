@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gtr_jax.export import facts as facts_lib
 from gtr_jax.models import dual_encoder, text_encoder
 from gtr_jax.types import Params, TowerName
 
@@ -49,6 +50,7 @@ class Original:
     step: of the checkpoint.
     dtype: of the numbers that are written.  bfloat16 also computes in it;
       float32 leaves the activations as they are in the model.
+    facts: what else a model card tells.
 
   Raises:
     ValueError: a length below 1, another dtype, or a tokenizer of another
@@ -63,6 +65,7 @@ class Original:
   checkpoint_hash: str
   step: int
   dtype: Dtype = "float32"
+  facts: facts_lib.Facts = facts_lib.Facts()
 
   def __post_init__(self):
     for name in ("query_length", "passage_length"):

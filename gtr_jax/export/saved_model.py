@@ -17,8 +17,8 @@ import tensorflow_text
 from jax.experimental import jax2tf
 from jaxtyping import Float32, Int32
 
+from gtr_jax.export import model_card, tokenizer_graph
 from gtr_jax.export import original as original_lib
-from gtr_jax.export import tokenizer_graph
 from gtr_jax.types import TowerName
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -29,6 +29,40 @@ _MIN_LENGTH = 16
 
 # Of one tensor; TensorFlow has no types that tell more.
 TensorFunction = Callable[[Any], Any]
+
+
+_USAGE = model_card.Usage(
+  library_name="tensorflow",
+  tags=["tensorflow", "saved-model"],
+  how_to="""\
+A TensorFlow SavedModel: texts in, unit vectors out.  It needs `tensorflow` and
+`tensorflow_text`, not JAX; `gtr_export.json` names their versions.
+
+```python
+import tensorflow as tf
+import tensorflow_text  # brings SentencePiece: without it loading fails
+
+model = tf.saved_model.load("PATH")
+queries = model.encode_query(tf.constant(["how do I parse json"]))
+passages = model.encode_passage(tf.constant(["json: encoder and decoder"]))
+scores = tf.matmul(queries, passages, transpose_b=True)  # cosines
+```
+
+Calls, and signatures for TF Serving; n and l are free:
+
+- `encode_query`, `encode_passage`: `texts`, strings [n] → `embeddings`,
+  float32 [n, D].  `serving_default` is `encode_query`.
+- `encode_query_tokens`, `encode_passage_tokens`: `tokens`, int32 [n, l], EOS
+  last, then zeros → `embeddings`, float32 [n, D].
+- `tokenize_query`, `tokenize_passage`, no signatures: strings [n] → int32
+  [n, l].
+
+Prompts and EOS are added, longer texts are cut.  A batch takes the time of its
+longest text, and the first one of a new shape waits for the compiler: send
+batches of few sizes, such as 1 and 64.  TF Serving compiles the shapes of
+`assets.extra/tf_serving_warmup_requests` before it answers.
+""",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +104,7 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
     setattr(module, name, part)
   with _without_announcements():
     tf.saved_model.save(module, str(directory), _signatures(functions))
-  (directory / "README.md").write_text(_README, encoding="utf-8")
+  model_card.write(original, _USAGE, directory)
 
 
 def load(directory: pathlib.Path) -> Loaded:
@@ -206,37 +240,3 @@ def _without_announcements():
     yield
   finally:
     logger.setLevel(level)
-
-
-_README = """\
-# A text encoder, exported by gtr_jax
-
-A TensorFlow SavedModel: texts in, unit vectors out.  It needs `tensorflow` and
-`tensorflow_text`, not JAX.  `gtr_export.json` names their versions, the
-checkpoint, the lengths in tokens and the prompts; `parity.json` tells how far
-it is from the original.
-
-```python
-import tensorflow as tf
-import tensorflow_text  # brings SentencePiece: without it loading fails
-
-model = tf.saved_model.load("PATH")
-queries = model.encode_query(tf.constant(["how do I parse json"]))
-passages = model.encode_passage(tf.constant(["json: encoder and decoder"]))
-scores = tf.matmul(queries, passages, transpose_b=True)  # cosines
-```
-
-Calls, and signatures for TF Serving; n and l are free:
-
-- `encode_query`, `encode_passage`: `texts`, strings [n] → `embeddings`,
-  float32 [n, D].  `serving_default` is `encode_query`.
-- `encode_query_tokens`, `encode_passage_tokens`: `tokens`, int32 [n, l], EOS
-  last, then zeros → `embeddings`, float32 [n, D].
-- `tokenize_query`, `tokenize_passage`, no signatures: strings [n] → int32
-  [n, l].
-
-A passage with a title is one string: title, space, text.  Prompts and EOS are
-added, longer texts are cut.  A batch takes the time of its longest text, and
-the first one of a new shape waits for the compiler: send batches of few sizes,
-such as 1 and 64.
-"""

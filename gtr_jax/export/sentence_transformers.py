@@ -41,6 +41,24 @@ _FORWARD = {
   (mlp.gelu_gate, mlp.linear_gate): "gated-gelu",
 }
 
+_USAGE = model_card.Usage(
+  library_name="sentence-transformers",
+  tags=["sentence-transformers"],
+  how_to="""\
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("PATH")
+queries = model.encode_query(["how do I parse json"])
+passages = model.encode_document(["json: encoder and decoder"])
+scores = model.similarity(queries, passages)  # cosines
+```
+
+`encode_query` and `encode_document` put the prompts first; `encode` puts none
+unless `prompt_name` is "query" or "document".
+""",
+)
+
 
 def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   """Writes the folder.
@@ -58,8 +76,7 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
     original.tokenizer.model_bytes, original.passage_length, directory
   )
   _write_modules(directory, original, projection)
-  card = model_card.text(original, sizes.from_arrays(arrays))
-  (directory / "README.md").write_text(card, encoding="utf-8")
+  model_card.write(original, _USAGE, directory)
 
 
 def load(directory: pathlib.Path) -> check.Export:

@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--output", metavar="FILE", help="results.jsonl: a line a measure"
   )
   parser.add_argument(
+    "--record",
+    action="store_true",
+    help="also keep the lines in results.jsonl of the model directory, from"
+    " which `gtr export` writes them into the model card",
+  )
+  parser.add_argument(
     "--per_query", metavar="FILE", help="JSONL: the measures of each query"
   )
   parser.add_argument(
@@ -72,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-  from gtr_jax.evaluation import beir, measures, report
+  from gtr_jax.evaluation import beir, ledger, measures, report
   from gtr_jax.files import json_lines
   from gtr_jax.retrieval import ranking
 
@@ -81,6 +87,10 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   if args.depth < measures.DEPTH:
     raise ValueError(
       f"--depth is {args.depth}: recall@100 needs {measures.DEPTH} or more"
+    )
+  if args.record and not args.model:
+    raise ValueError(
+      "--record keeps results of a --model in its directory: use --output"
     )
   _prepare_outputs(args, several)
   evaluate = _source(args, several)
@@ -100,6 +110,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   for path, lines in ((args.output, records), (args.per_query, per_query)):
     if path:
       json_lines.write(pathlib.Path(path), lines)
+  if args.record:
+    ledger.add(pathlib.Path(args.model, ledger.FILE), records)
   if several:
     result = report.macro_average(summaries)
     means["mean"] = {name: result[name] for name in measures.NAMES}

@@ -44,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     " overflows in it",
   )
   parser.add_argument(
+    "--results",
+    action="append",
+    default=[],
+    metavar="F",
+    help="results.jsonl of `gtr evaluate`, beside that of the model directory:"
+    " lines of this checkpoint go into the model card; repeatable",
+  )
+  parser.add_argument(
     "--overwrite",
     action="store_true",
     help="replace an earlier export at --output",
@@ -81,7 +89,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     f" {comparison.num_texts} texts: same token ids{ties}, embeddings differ by"
     f" {comparison.near.max_difference:.1e} at most, cosines"
     f" {comparison.near.min_cosine:.7f} at least, top-10 overlap"
-    f" {comparison.near.top10_overlap:.1%}"
+    f" {comparison.near.top10_overlap:.1%}{_of_the_card(original.facts)}"
   )
   return {
     "path": str(output),
@@ -92,12 +100,24 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     "top10_overlap": comparison.near.top10_overlap,
     "texts": comparison.num_texts,
     "ties": comparison.num_ties,
+    "results": len(original.facts.results),
+    "results_of_others": original.facts.num_others,
   }
+
+
+def _of_the_card(facts: Any) -> str:
+  """What became of the ledgers' lines."""
+  if not facts.results and not facts.num_others:
+    return ""
+  return (
+    f"; {len(facts.results)} results in the model card"
+    f" ({facts.num_others} of other checkpoints left out)"
+  )
 
 
 def _original(args: argparse.Namespace):
   from gtr_jax.export.original import Original
-  from gtr_jax.run import model_directory
+  from gtr_jax.run import model_directory, model_facts
 
   loaded = model_directory.load(args.model, args.step)
   if loaded.tokenizer is None:
@@ -105,14 +125,17 @@ def _original(args: argparse.Namespace):
       f"{args.model}: has no {model_directory.VOCABULARY}/, and an export reads"
       " text; import the model again with --vocabulary"
     )
+  checkpoint = loaded.checkpoint_hash
+  facts = model_facts.read(loaded.directory, checkpoint, args.results)
   return Original(
     loaded.model,
     loaded.params,
     loaded.tokenizer,
     *_lengths(args),
-    loaded.checkpoint_hash,
+    checkpoint,
     loaded.step,
     args.dtype,
+    facts,
   )
 
 

@@ -103,6 +103,20 @@ def macro_of_file(path: pathlib.Path, name: str) -> Any:
     raise ValueError(f"{path}: {_line(_unwrapped(error))}") from error
 
 
+def macros_of_file(path: pathlib.Path) -> dict[str, Any]:
+  """What a config file sets each macro to, not built.
+
+  Raises:
+    ValueError: in one line, if the file cannot be read.
+  """
+  gin.clear_config()
+  try:
+    gin.parse_config_file(str(path))
+  except (*_MISTAKES, ImportError) as error:
+    raise ValueError(f"{path}: {_line(_unwrapped(error))}") from error
+  return {name: macro_value(name) for name in macro_names()}
+
+
 def call(function: Callable[..., Any]) -> Any:
   """Calls a function with the arguments that the config binds.
 

@@ -93,6 +93,7 @@ def test_the_folder_holds_the_model(tmp_path, alone, version):
   comparison = artifact.make(original, export, output)
   assert comparison.near.max_difference <= 1e-6
   assert sorted(p.name for p in output.iterdir()) == [
+    ".gitattributes",
     "1_Pooling",
     "2_Dense",
     "3_Normalize",

@@ -3,13 +3,14 @@
 import functools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from gtr_jax.run import evaluate
+from gtr_jax.run import evaluate, model_facts
 
 KEYS = {
   "queries",
@@ -123,6 +124,31 @@ def test_a_model(data, toy_model, tmp_path, gtr):
     assert record["value"] == pytest.approx(result[record["measure"]], abs=1e-5)
     assert record["checkpoint"]
     assert record["step"] == 0
+
+
+def test_recorded_results_stay_with_the_model(toy_model, tmp_path, gtr):
+  folder = tmp_path / "model"
+  shutil.copytree(toy_model, folder)
+  arguments = ["--model", folder, "--record", "--data"]
+  first = gtr(*arguments, write_beir(tmp_path / "one"))[1]
+  gtr(*arguments, write_beir(tmp_path / "two"))
+  gtr(*arguments, tmp_path / "one")
+  lines = (folder / "results.jsonl").read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  assert len(records) == 10
+  assert {record["dataset"] for record in records} == {"one", "two"}
+  read = model_facts.read(folder, records[0]["checkpoint"])
+  values = {r["measure"]: r["value"] for r in read.results[:5]}
+  assert values["mrr@10"] == pytest.approx(first["mrr@10"], abs=1e-5)
+  assert (len(read.results), read.num_others) == (10, 0)
+  assert model_facts.read(folder, "another").num_others == 10
+  with pytest.raises(ValueError, match="holds no result of this checkpoint, a"):
+    model_facts.read(toy_model, "another", [str(folder / "results.jsonl")])
+
+
+def test_only_a_model_keeps_records(data, gtr):
+  status, _, error = gtr("--bm25", "--data", data, "--record")
+  assert status == 2 and "use --output" in error
 
 
 def test_lengths_follow_the_name_of_the_folder(toy_model, tmp_path, gtr):

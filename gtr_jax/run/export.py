@@ -16,6 +16,7 @@ from gtr_jax.run import arguments, cli
 FORMATS = {
   "savedmodel": "saved_model",
   "sentence-transformers": "sentence_transformers",
+  "stablehlo": "stablehlo",
 }
 # Formats that cut queries and passages at one length.
 _OF_ONE_LENGTH = ("sentence-transformers",)
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     required=True,
     choices=tuple(FORMATS),
     help="savedmodel: TensorFlow, takes raw strings; sentence-transformers: a"
-    " folder for SentenceTransformer(path), of one length, the longer one",
+    " folder for SentenceTransformer(path), of one length, the longer one;"
+    " stablehlo: programs for JAX without our code",
   )
   parser.add_argument(
     "--output", required=True, metavar="D", help="directory to make"

@@ -1,0 +1,167 @@
+"""Programs that any JAX runs: StableHLO by `jax.export`, arrays beside them.
+
+The arrays are an argument: the largest model's are 19 GB and the format of a
+program ends at 2.  A reader needs jax and safetensors, none of our code.
+"""
+
+import contextlib
+import importlib.metadata
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from gtr_jax.checkpoints import names
+from gtr_jax.export import (
+  check,
+  consumer_process,
+  fast_tokenizer,
+  stablehlo_readme,
+  towers,
+  weights,
+)
+from gtr_jax.export import original as original_lib
+from gtr_jax.files import optional
+from gtr_jax.types import TowerName
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+PROGRAM_SUFFIX = ".stablehlo"
+# JAX's option: what is left out of the names of source files.
+_LEFT_OUT = "jax_hlo_source_file_canonicalization_regex"
+_SERVER = "gtr_jax.export.stablehlo_server"
+
+
+def write(original: original_lib.Original, directory: pathlib.Path) -> None:
+  """Writes programs, arrays, vocabulary, towers.json and a README."""
+  written: set[str] = set()
+  for tower, settings in towers.of(original).items():
+    if settings.model in written:
+      continue
+    written.add(settings.model)
+    arrays = _arrays(original, tower)
+    program = _program(original.encoders()[tower], arrays)
+    path = directory / f"{settings.model}{PROGRAM_SUFFIX}"
+    path.write_bytes(program.serialize())
+    weights.write(arrays, directory, settings.model)
+  vocabulary = directory / fast_tokenizer.VOCABULARY_FILE
+  vocabulary.write_bytes(original.tokenizer.model_bytes)
+  towers.write(original, directory)
+  text = stablehlo_readme.text(original, PLATFORMS)
+  (directory / "README.md").write_text(text, encoding="utf-8")
+
+
+def load(directory: pathlib.Path) -> check.Export:
+  """Reads it back as the README does, in a process without our code."""
+  optional.load("safetensors", "interop")
+  return consumer_process.Loaded(_SERVER, directory, str(consumer()))
+
+
+def consumer() -> str | None:
+  """JAX and its version."""
+  return consumer_process.version("safetensors", "sentencepiece", "jax")
+
+
+def details() -> Mapping[str, Any]:
+  """Of the description: what may call the programs, in which versions."""
+  smallest = jax.export.export(jax.jit(lambda x: x))(jnp.zeros(()))
+  written = re.search(rb"StableHLO_v([\d.]+)", smallest.mlir_module_serialized)
+  return {
+    "format": "stablehlo",
+    "platforms": list(PLATFORMS),
+    "import": ["jax", "safetensors", "sentencepiece"],
+    "calling_convention": smallest.calling_convention_version,
+    "stablehlo": written[1].decode() if written else None,
+    "jaxlib": importlib.metadata.version("jaxlib"),
+  }
+
+
+def open_towers(
+  directory: pathlib.Path,
+) -> Callable[[np.ndarray, TowerName], np.ndarray]:
+  """The towers as a function, in this process.
+
+  Returns:
+    Token ids int32 [n, L], 0 is padding, and a tower to float32 [n, D]; n and
+    L may be 0.
+  """
+  settings = towers.read(directory)
+  models = {
+    name: _open(directory, name)
+    for name in {t.model for t in settings.values()}
+  }
+  return lambda tokens, tower: models[settings[tower].model](tokens)
+
+
+def _arrays(
+  original: original_lib.Original, tower: TowerName
+) -> dict[str, Any]:
+  """The tower's own, by name; a learned temperature is the loss's."""
+  tokens = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  shapes = jax.eval_shape(
+    lambda tokens: nn.unbox(
+      original.model.init(jax.random.key(0), tokens, method=f"encode_{tower}")
+    ),
+    tokens,
+  )
+  arrays = names.flatten(original.written_params)
+  return {name: arrays[name] for name in names.flatten(shapes["params"])}
+
+
+def _program(
+  encode: original_lib.TowerFunction, arrays: Mapping[str, Any]
+) -> jax.export.Exported:
+  """Arrays by name and token ids int32 [b, l] to float32 [b, D]."""
+
+  def embeddings(params, tokens):
+    return encode(names.unflatten(params), tokens)
+
+  params = {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in arrays.items()
+  }
+  shape = jax.export.symbolic_shape("b, l")
+  tokens = jax.ShapeDtypeStruct(shape, jnp.int32)
+  export = jax.export.export(jax.jit(embeddings), platforms=PLATFORMS)
+  with _without_paths():
+    return export(params, tokens)
+
+
+@contextlib.contextmanager
+def _without_paths() -> Iterator[None]:
+  """Programs name the source of each operation: by file, not by folder."""
+  before = getattr(jax.config, _LEFT_OUT)
+  jax.config.update(_LEFT_OUT, ".*/")
+  try:
+    yield
+  finally:
+    jax.config.update(_LEFT_OUT, before)
+
+
+def _open(
+  directory: pathlib.Path, name: str
+) -> Callable[[np.ndarray], np.ndarray]:
+  library = optional.load("safetensors.flax", "interop")
+  path = directory / f"{name}{PROGRAM_SUFFIX}"
+  exported = jax.export.deserialize(bytearray(path.read_bytes()))
+  params = {}
+  for file in sorted(directory.glob(f"{name}*.safetensors")):
+    params.update(library.load_file(file))
+  call = jax.jit(exported.call)
+
+  def encode(tokens: np.ndarray) -> np.ndarray:
+    num_rows, length = tokens.shape
+    padding = ((0, _more(num_rows)), (0, _more(length)))
+    return np.asarray(call(params, np.pad(tokens, padding)))[:num_rows]
+
+  return encode
+
+
+def _more(size: int) -> int:
+  """What lacks to a power of two: each new shape compiles, none is empty."""
+  return (1 << (size - 1).bit_length() if size else 1) - size

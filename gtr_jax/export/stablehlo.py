@@ -22,7 +22,8 @@ from gtr_jax.export import (
   check,
   consumer_process,
   fast_tokenizer,
-  stablehlo_readme,
+  model_card,
+  stablehlo_usage,
   towers,
   weights,
 )
@@ -52,8 +53,8 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   vocabulary = directory / fast_tokenizer.VOCABULARY_FILE
   vocabulary.write_bytes(original.tokenizer.model_bytes)
   towers.write(original, directory)
-  text = stablehlo_readme.text(original, PLATFORMS)
-  (directory / "README.md").write_text(text, encoding="utf-8")
+  usage = stablehlo_usage.usage(original, PLATFORMS)
+  model_card.write(original, usage, directory)
 
 
 def load(directory: pathlib.Path) -> check.Export:

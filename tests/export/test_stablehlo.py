@@ -83,6 +83,7 @@ def exported(tmp_path_factory):
 def test_the_folder_and_its_description(exported):
   _, directory = exported
   assert sorted(p.name for p in directory.iterdir()) == [
+    ".gitattributes",
     "README.md",
     "gtr_export.json",
     "parity.json",

@@ -1,10 +1,10 @@
-"""The README of a folder of StableHLO programs; its code is run by a test."""
+"""How to use a folder of StableHLO programs; a test runs the code."""
 
 import importlib.metadata
 from collections.abc import Sequence
 
+from gtr_jax.export import model_card, towers
 from gtr_jax.export import original as original_lib
-from gtr_jax.export import towers
 
 _LOADER = (
   "{prefix}encode = jax.jit(jax.export.deserialize("
@@ -13,14 +13,10 @@ _LOADER = (
   "for k, v in safetensors.flax.load_file(f).items()}}\n"
 )
 
-_README = """\
-# A text encoder, exported by gtr_jax
-
+_HOW_TO = """\
 StableHLO programs by `jax.export` and their arrays: token ids in, unit vectors
-out.  Reading them needs `jax` and `safetensors`, texts also `sentencepiece`;
-neither gtr_jax nor Flax.  `gtr_export.json` names the versions, the checkpoint,
-the lengths in tokens and the prompts; `parity.json` tells how far it was from
-the original.
+out.  Loading them needs `jax` and `safetensors`, texts also `sentencepiece`;
+neither gtr_jax nor Flax.  This code runs in the folder.
 
 ```python
 import glob, jax.export, safetensors.flax
@@ -60,7 +56,6 @@ passages = embed(["json: encoder and decoder"], "passage")
 scores = queries @ passages.T  # cosines
 ```
 
-- A passage with a title is one text: title, space, text.
 - The programs run on {platforms}.  A TPU multiplies float32 in bfloat16, and a
   recent GPU in TF32, unless the program says otherwise, and it says so only of
   pooling and projection: vectors then differ by about 1e-3 from a CPU's.
@@ -71,8 +66,10 @@ scores = queries @ passages.T  # cosines
 """
 
 
-def text(original: original_lib.Original, platforms: Sequence[str]) -> str:
-  """Markdown; its code runs in the folder itself."""
+def usage(
+  original: original_lib.Original, platforms: Sequence[str]
+) -> model_card.Usage:
+  """What the card says of this format."""
   prefixes = {
     settings.model: "" if original.is_shared else f"{tower}_"
     for tower, settings in towers.of(original).items()
@@ -86,7 +83,7 @@ def text(original: original_lib.Original, platforms: Sequence[str]) -> str:
     f'"{tower}": ({prefix}encode, {prefix}params)'
     for tower, prefix in zip(original_lib.TOWERS, both, strict=True)
   )
-  return _README.format(
+  how_to = _HOW_TO.format(
     loaders="".join(
       _LOADER.format(prefix=prefix, model=model)
       for model, prefix in prefixes.items()
@@ -97,3 +94,4 @@ def text(original: original_lib.Original, platforms: Sequence[str]) -> str:
     platforms=", ".join(platforms),
     jax=importlib.metadata.version("jax"),
   )
+  return model_card.Usage("jax", how_to, tags=["jax", "stablehlo"])

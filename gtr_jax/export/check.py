@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from gtr_jax.export import original as original_lib
 from gtr_jax.export import nearness, probes, same_tokens
+from gtr_jax.export import original as original_lib
 from gtr_jax.types import TowerName
 
 _LENGTH_STEP = 64
@@ -61,7 +61,7 @@ def compare(original: original_lib.Original, export: Export) -> Comparison:
       own embeddings are not finite.
   """
   encode = _reference(original)
-  texts = [*probes.short_texts(original), *probes.LONG]
+  texts = [*probes.short_texts(original.tokenizer), *probes.LONG]
   due: dict[TowerName, np.ndarray] = {}
   came: dict[TowerName, np.ndarray] = {}
   num_ties = 0

@@ -1,7 +1,8 @@
-"""The library that an export is for, in a process of its own.
+"""Another library in a process of its own.
 
-An export is read back as its users read it: by that library, in a process
-that has none of the model's code.  `answering` is the other side.
+An export is read back as its users read it, and an import as those who wrote
+it: by that library, in a process that has none of the model's code.
+`answering` is the other side.
 """
 
 import base64
@@ -53,8 +54,8 @@ class Loaded:
     library: who reads it, for errors.
 
   Raises:
-    ValueError: the library does not load the folder, or fails later; with the
-      last line that it wrote.
+    ValueError: the library does not load the folder, or fails later; with its
+      last line.
   """
 
   def __init__(self, server: str, directory: pathlib.Path, library: str):
@@ -70,7 +71,7 @@ class Loaded:
       env={**os.environ, **_ALONE},
     )
     weakref.finalize(self, _end, self._process, self._errors)
-    self._dim = self._answer()["dim"]
+    self._answer()
 
   def token_ids(
     self, texts: Sequence[str], tower: TowerName
@@ -80,12 +81,17 @@ class Loaded:
   def embeddings(
     self, texts: Sequence[str], tower: TowerName
   ) -> Float32[np.ndarray, "n D"]:
-    if not texts:  # Of which most libraries say nothing.
-      return np.zeros((0, self._dim), np.float32)
-    return self._ask("embeddings", texts, tower)
+    # Of no texts most libraries say nothing.
+    return self._ask("embeddings", texts or [""], tower)[: len(texts)]
 
-  def _ask(self, call: str, texts: Sequence[str], tower: str) -> np.ndarray:
-    question = {"call": call, "texts": list(texts), "tower": tower}
+  def of_ids(
+    self, rows: Sequence[np.ndarray], tower: TowerName
+  ) -> Float32[np.ndarray, "n D"]:
+    """Embeddings of token ids, a text each; not all servers have it."""
+    return self._ask("of_ids", [row.tolist() for row in rows], tower)
+
+  def _ask(self, call: str, inputs: Sequence, tower: str) -> np.ndarray:
+    question = {"call": call, "inputs": list(inputs), "tower": tower}
     stream = self._process.stdin
     assert stream is not None
     try:
@@ -93,7 +99,10 @@ class Loaded:
       stream.flush()
     except BrokenPipeError:
       raise self._failure() from None
-    content = base64.b64decode(self._answer()["array"])
+    answer = self._answer()
+    if "error" in answer:
+      raise self._refusal(answer["error"])
+    content = base64.b64decode(answer["array"])
     return np.load(io.BytesIO(content), allow_pickle=False)
 
   def _answer(self) -> Any:
@@ -110,8 +119,11 @@ class Loaded:
     written = os.pread(self._errors, _MOST_READ, max(0, size - _MOST_READ))
     lines = written.decode(errors="replace").strip().splitlines()
     reason = lines[-1] if lines else f"exit status {status}"
+    return self._refusal(reason)
+
+  def _refusal(self, reason: str) -> ValueError:
     return ValueError(
-      f"{self._library} does not read the export ({reason}); it was not kept"
+      f"{self._library} does not read the folder ({reason}); nothing was kept"
     )
 
 

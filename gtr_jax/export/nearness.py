@@ -112,7 +112,7 @@ class Nearness:
       )
     if wrong:
       named = ", ".join(map(str, self.worst))
-      raise ValueError(f"{wrong}; it was not kept; worst: {named}")
+      raise ValueError(f"{wrong}; nothing was kept; worst: {named}")
 
 
 def measure(

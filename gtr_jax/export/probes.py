@@ -35,17 +35,17 @@ _NUM_PIECE_TEXTS = 6
 _PIECES_IN_A_TEXT = 24
 
 
-def short_texts(original: original_lib.Original) -> list[str]:
+def short_texts(tokenizer: original_lib.TextTokenizer) -> list[str]:
   """Texts that most lengths hold, among them some of the model's own pieces."""
-  return [*SHORT, *_of_own_pieces(original)]
+  return [*SHORT, *_of_own_pieces(tokenizer)]
 
 
-def _of_own_pieces(original: original_lib.Original) -> list[str]:
+def _of_own_pieces(tokenizer: original_lib.TextTokenizer) -> list[str]:
   """Texts made of the vocabulary's pieces, from all over it."""
-  size = original.tokenizer.vocab_size
+  size = tokenizer.vocab_size
   count = _NUM_PIECE_TEXTS * _PIECES_IN_A_TEXT
   ids = [number * size // count for number in range(count)]
   return [
-    original.tokenizer.decode(ids[start::_NUM_PIECE_TEXTS])
+    tokenizer.decode(ids[start::_NUM_PIECE_TEXTS])
     for start in range(_NUM_PIECE_TEXTS)
   ]

@@ -10,6 +10,7 @@ from gtr_jax.export import answering
 
 def open_folder(directory: str) -> answering.Answers:
   """Opens it as the README says."""
+  torch = importlib.import_module("torch")
   library = importlib.import_module("sentence_transformers")
   model = library.SentenceTransformer(directory, device="cpu")
 
@@ -27,7 +28,16 @@ def open_folder(directory: str) -> answering.Answers:
       list(texts), prompt_name=prompt_name(tower), convert_to_numpy=True
     )
 
-  return answering.Answers(token_ids, embeddings)
+  def of_ids(rows: Sequence[Sequence[int]], tower: str) -> np.ndarray:
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+    features = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    # As an imported model is float32, whatever was stored.
+    with torch.no_grad():
+      vectors = model.float()(features)["sentence_embedding"]
+    return torch.nn.functional.normalize(vectors).numpy()
+
+  return answering.Answers(token_ids, embeddings, of_ids)
 
 
 if __name__ == "__main__":

@@ -70,12 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     " is",
   )
   parser.add_argument(
+    "--unchecked",
+    action="store_true",
+    help="do not compare with transformers or sentence-transformers where they"
+    " are installed, which loads the model twice",
+  )
+  parser.add_argument(
     "--seed", type=int, default=0, help="of --initialize_missing"
   )
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.export import placement
+  from gtr_jax.run import import_comparison
 
   output = pathlib.Path(args.output)
   _require_free(output)
@@ -86,13 +93,20 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   # Nothing that looks like a model directory is there before it is whole.
   with placement.new_directory(output) as directory, _named(args.checkpoint):
     _write(directory, plan, tokenizer, checkpoint.step)
+    comparison = None
+    if not args.unchecked:
+      comparison = import_comparison.compare(
+        args.format, args.checkpoint, directory
+      )
   result = {
     "model": str(output),
     "parameters": sum(array.size for array in plan.arrays.values()),
     "unused": list(plan.unused),
     "missing": list(plan.missing),
+    "checked": comparison is not None,
   }
   print(_summary(result, checkpoint.step))
+  print(import_comparison.summary(args.format, comparison))
   if tokenizer is None:
     print("no vocabulary: the model takes token ids; --vocabulary gives one")
   return result

@@ -251,6 +251,6 @@ def test_what_sentence_transformers_does_not_load_is_told(tmp_path):
   needs_the_consumer()
   (tmp_path / "modules.json").write_text("[]")
   (tmp_path / "config.json").write_text("{}")
-  with pytest.raises(ValueError, match="does not read the export") as error:
+  with pytest.raises(ValueError, match="does not read the folder") as error:
     export.load(tmp_path)
   assert "\n" not in str(error.value)

@@ -71,6 +71,7 @@ def test_sizes_and_arrays_come_from_the_checkpoint(tmp_path, capsys, version):
     "parameters": sum(array.size for array in arrays.values()),
     "unused": [],
     "missing": [],
+    "checked": False,
   }
   loaded = model_directory.load(output)
   assert loaded.step == 7 and loaded.tokenizer is None

@@ -23,6 +23,19 @@ safetensors = pytest.importorskip(
   "safetensors.numpy", reason="needs the extra interop"
 )
 LAYER = "encoder/layers_0"
+# Whole: where transformers is installed it reads the folder, too.
+CONFIG = {
+  "model_type": "t5",
+  "vocab_size": 300,
+  "d_model": 6,
+  "d_kv": 2,
+  "d_ff": 10,
+  "num_layers": 1,
+  "num_heads": 3,
+  "relative_attention_num_buckets": 8,
+  "relative_attention_max_distance": 20,
+  "feed_forward_proj": "relu",
+}
 SHAPES = {
   "token_embedder/embedding": (300, 6),
   "encoder/relpos_bias/rel_embedding": (3, 8),
@@ -46,8 +59,7 @@ def write(folder, **more):
     for k, x in ours.items()
   }
   folder.mkdir()
-  config = {"model_type": "t5", "relative_attention_max_distance": 20}
-  (folder / "config.json").write_text(json.dumps(config))
+  (folder / "config.json").write_text(json.dumps(CONFIG))
   safetensors.save_file({**theirs, **more}, folder / "model.safetensors")
   return ours
 

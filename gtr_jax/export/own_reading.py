@@ -6,13 +6,14 @@ the arrays under their new names, and the token ids.
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from gtr_jax.checkpoints import huggingface, names, sizes
+from gtr_jax.checkpoints import names, sizes
 from gtr_jax.checkpoints import sentence_transformers as layout
 from gtr_jax.export import fast_tokenizer
 from gtr_jax.files import optional
@@ -35,7 +36,7 @@ class Loaded:
       "passage": checkpoint.passage_prompt,
     }
     self._tokenizer.enable_truncation(checkpoint.max_length)
-    self._model = _model(checkpoint)
+    self._model = model_of(checkpoint.arrays, checkpoint.max_distance)
     self._params = names.unflatten(
       {name: np.asarray(array) for name, array in checkpoint.arrays.items()}
     )
@@ -72,8 +73,17 @@ class Loaded:
     )
 
 
-def _model(checkpoint: huggingface.Checkpoint) -> dual_encoder.DualEncoder:
-  found = sizes.from_arrays(checkpoint.arrays)
+def model_of(
+  arrays: Mapping[str, Any], max_distance: int, dtype: str = "float32"
+) -> dual_encoder.DualEncoder:
+  """The model with one tower and the mean that has these arrays.
+
+  Args:
+    arrays: by flat names, in memory or not.
+    max_distance: of relative positions, which no array tells.
+    dtype: of the activations.
+  """
+  found = sizes.from_arrays(arrays)
   encoder = t5_encoder.T5Encoder(
     num_layers=found.num_layers,
     num_heads=found.num_heads,
@@ -83,9 +93,10 @@ def _model(checkpoint: huggingface.Checkpoint) -> dual_encoder.DualEncoder:
       (mlp.gelu_gate, mlp.linear_gate) if found.gated else (mlp.relu,)
     ),
     relative_attention_num_buckets=found.num_buckets,
-    relative_attention_max_distance=checkpoint.max_distance,
+    relative_attention_max_distance=max_distance,
+    dtype=dtype,
   )
-  width = checkpoint.arrays[layout.PROJECTION].shape[1]
+  width = arrays[layout.PROJECTION].shape[1]
   return dual_encoder.DualEncoder(
     text_encoder.TextEncoder(
       encoder, found.vocab_size, found.embed_dim, projection_dim=width

@@ -105,25 +105,25 @@ def usage(original: original_lib.Original) -> model_card.Usage:
 
 _HOW_TO = """\
 `checkpoint_{step}` is in T5X's own format: a msgpack index, zarr arrays in
-{dtype}.  Its legacy and its Orbax checkpointer both restore it.  `model.gin` has
-the sizes of the model, on top of T5X Retrieval's file; `spiece.model` is its
-vocabulary.  With T5X and T5X Retrieval installed, in the checkout of the
+{dtype}.  Its legacy and its Orbax checkpointer both restore it.  `model.gin`
+has the sizes of the model, on top of T5X Retrieval's file; `spiece.model` is
+its vocabulary.  With T5X and T5X Retrieval installed, in the checkout of the
 latter, where gin finds its files:
 
 ```bash
 F=FOLDER  # The whole path of this one.
 VOCABULARY=seqio.SentencePieceVocabulary.sentencepiece_model_file
 # Go on training: TRAIN_STEPS counts from {step}.
-python -m t5x.train --gin_file=$F/model.gin \
-  --gin_file=t5x_retrieval/configs/runs/finetune.gin \
-  --gin.$VOCABULARY="'$F/spiece.model'" \
-  --gin.INITIAL_CHECKPOINT_PATH="'$F/checkpoint_{step}'" \
+python -m t5x.train --gin_file=$F/model.gin \\
+  --gin_file=t5x_retrieval/configs/runs/finetune.gin \\
+  --gin.$VOCABULARY="'$F/spiece.model'" \\
+  --gin.INITIAL_CHECKPOINT_PATH="'$F/checkpoint_{step}'" \\
   --gin.TASK_FEATURE_LENGTHS="{{'inputs': {queries}, 'targets': {passages}}}" …
 # Encode.  Without the last line its file restores in bfloat16.
-python -m t5x.infer --gin_file=$F/model.gin \
-  --gin_file=t5x_retrieval/configs/runs/infer.gin \
-  --gin.$VOCABULARY="'$F/spiece.model'" \
-  --gin.CHECKPOINT_PATH="'$F/checkpoint_{step}'" \
+python -m t5x.infer --gin_file=$F/model.gin \\
+  --gin_file=t5x_retrieval/configs/runs/infer.gin \\
+  --gin.$VOCABULARY="'$F/spiece.model'" \\
+  --gin.CHECKPOINT_PATH="'$F/checkpoint_{step}'" \\
   --gin.utils.RestoreCheckpointConfig.dtype="'{dtype}'" …
 ```
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gtr_jax.checkpoints import lazy_arrays, manager, names, t5x
 from gtr_jax.data import examples
@@ -137,9 +136,8 @@ def _read(
         f"{path}: its relative positions end at {read.max_distance}; see that"
         " the model's relative_attention_max_distance is the same"
       )
-    # Arrays stay on disk until each is put on the devices.
     return names.unflatten(read.arrays)
-  return t5x.read_t5x(path, with_optimizer_state=False).params
+  return t5x.open_t5x(path, with_optimizer_state=False).params
 
 
 def _for_towers(
@@ -159,7 +157,29 @@ def _has_two(arrays: Mapping[str, Any]) -> bool:
 
 def _like(value: Any, leaf: jax.Array) -> jax.Array:
   if isinstance(value, lazy_arrays.LazyArray):
-    # Each device gets its share from the host's memory, the host keeps none.
-    value = np.asarray(value, leaf.dtype)
-    return jax.device_put(value, leaf.sharding)
+    return _read_to(value, leaf)
   return jax.device_put(jnp.asarray(value, leaf.dtype), leaf.sharding)
+
+
+def _read_to(array: lazy_arrays.LazyArray, leaf: jax.Array) -> jax.Array:
+  """The array where `leaf` is: each process reads its devices' shares only.
+
+  One share is in its memory at a time, read once for all devices that have it.
+  """
+  devices: dict[Any, list[Any]] = {}
+  places = leaf.sharding.addressable_devices_indices_map(array.shape)
+  for device, part in places.items():
+    axes = zip(part or (), array.shape, strict=True)
+    bounds = tuple(axis.indices(size)[:2] for axis, size in axes)
+    devices.setdefault(bounds, []).append(device)
+  shares = {}
+  for bounds, holders in devices.items():
+    numbers = array[tuple(slice(*bound) for bound in bounds)]
+    numbers = numbers.astype(leaf.dtype, copy=False)
+    for device in holders:
+      shares[device] = jax.device_put(numbers, device)
+    # The copy to a device may still be under way.
+    jax.block_until_ready([shares[device] for device in holders])
+  return jax.make_array_from_single_device_arrays(
+    array.shape, leaf.sharding, [shares[device] for device in places]
+  )

@@ -3,13 +3,15 @@
 import dataclasses
 from typing import Any
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorstore
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gtr_jax.checkpoints import manager
+from gtr_jax.checkpoints import lazy_arrays, manager, t5x
 from gtr_jax.run import initial_checkpoint, training_data
 
 ONE_TOWER: dict[str, Any] = {
@@ -80,6 +82,79 @@ def test_a_device_reads_its_own_share_only(tmp_path, mesh, num_towers):
   for leaf in jax.tree.leaves(loaded):
     assert leaf.sharding == spread
     np.testing.assert_array_equal(leaf, kernel)
+
+
+KERNEL = np.arange(16 * 24, dtype=np.float32).reshape(16, 24)
+
+
+def as_t5x(folder, chunk):
+  """The kernel as T5X stores it, in chunks of another shape than shares."""
+  key = "target.projection_layer.kernel/"
+  spec = {
+    "driver": "zarr",
+    "kvstore": {"driver": "file", "path": f"{folder / key}/"},
+    "metadata": {"shape": [16, 24], "chunks": chunk, "dtype": "<f4"},
+  }
+  tensorstore.open(spec, create=True).result().write(KERNEL).result()
+  leaf = {**spec, "kvstore": {"driver": "file", "path": key}}
+  target = {"projection_layer": {"kernel": leaf}}
+  index = {"target": target, "state": {"step": np.int32(3)}}
+  content = flax.serialization.msgpack_serialize(index)
+  (folder / "checkpoint").write_bytes(content)
+  return t5x.open_t5x(folder).params["projection_layer"]["kernel"]
+
+
+def as_safetensors(folder, chunk):
+  del chunk
+  library = pytest.importorskip(
+    "safetensors.numpy", reason="needs the extra interop"
+  )
+  library.save_file({"x": KERNEL.T.copy()}, folder / "model.safetensors")
+  return lazy_arrays.open_folder(folder, [].append)["x"].transposed
+
+
+@pytest.mark.parametrize("write", [as_t5x, as_safetensors])
+@pytest.mark.parametrize(
+  "axes, share",
+  [
+    (("data", None), 2 * 24),
+    ((None, "data"), 16 * 3),
+    ((None, None), 16 * 24),
+    (("data", "model"), 4 * 12),
+  ],
+)
+def test_only_shares_are_read_and_each_once(tmp_path, write, axes, share):
+  shape = (4, 2) if "model" in axes else (8, 1)
+  mesh = jax.make_mesh(
+    shape, ("data", "model"), (jax.sharding.AxisType.Auto,) * 2
+  )
+  lazy = write(tmp_path, [5, 7])
+  sizes = []
+
+  def spy(part):
+    numbers = lazy[part]
+    sizes.append(numbers.size)
+    return numbers
+
+  sharding = NamedSharding(mesh, PartitionSpec(*axes))
+  leaf = jax.device_put(jnp.zeros((16, 24)), sharding)
+  loaded = initial_checkpoint._like(dataclasses.replace(lazy, read=spy), leaf)
+  assert loaded.sharding == sharding
+  np.testing.assert_array_equal(loaded, KERNEL)
+  assert max(sizes) == share and sum(sizes) == KERNEL.size
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_t5x_checkpoint_goes_to_where_the_model_is(tmp_path, mesh, dtype):
+  as_t5x(tmp_path, [16, 24])
+  spread = NamedSharding(mesh, PartitionSpec(None, "data"))
+  leaf = jax.device_put(jnp.zeros((16, 24), dtype), spread)
+  loaded = initial_checkpoint.load(
+    str(tmp_path), {"projection_layer": {"kernel": leaf}}, [].append
+  )
+  kernel = loaded["projection_layer"]["kernel"]
+  assert kernel.sharding == spread and kernel.dtype == dtype
+  np.testing.assert_array_equal(kernel, KERNEL.astype(dtype))
 
 
 def test_what_the_checkpoint_lacks_stays_and_is_said(checkpoint):

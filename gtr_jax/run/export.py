@@ -17,6 +17,7 @@ FORMATS = {
   "savedmodel": "saved_model",
   "sentence-transformers": "sentence_transformers",
   "stablehlo": "stablehlo",
+  "onnx": "onnx_model",
   "t5x": "t5x",
 }
 # Formats that cut queries and passages at one length.
@@ -32,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choices=tuple(FORMATS),
     help="savedmodel: TensorFlow, takes raw strings; sentence-transformers: a"
     " folder for SentenceTransformer(path), of one length, the longer one;"
-    " stablehlo: programs for JAX without our code; t5x: a checkpoint and a gin"
-    " file for T5X Retrieval",
+    " stablehlo: programs for JAX without our code; onnx: for onnxruntime; t5x:"
+    " a checkpoint and a gin file for T5X Retrieval",
   )
   parser.add_argument(
     "--output", required=True, metavar="D", help="directory to make"

@@ -37,9 +37,12 @@ def original_of(shared_data, name, max_distance):
   return original_lib.Original(model, params, tokenizer, 16, 64, "of T5X", 20)
 
 
-@pytest.mark.parametrize("form", ["stablehlo"])
+@pytest.mark.parametrize("form", ["stablehlo", "onnx_model"])
 @pytest.mark.parametrize("name", GOLDENS)
 def test_exports_give_t5x_embeddings(shared_data, tmp_path, name, form):
+  if form == "onnx_model":
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
   module: Any = importlib.import_module(f"gtr_jax.export.{form}")
   golden, max_distance = GOLDENS[name]
   arrays = np.load(shared_data / "t5x" / golden)

@@ -6,8 +6,7 @@ JAX's, as StableHLO that XLA compiles at the first call of each shape.
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,19 +16,30 @@ import tensorflow_text
 from jax.experimental import jax2tf
 from jaxtyping import Float32, Int32
 
-from gtr_jax.export import model_card, tokenizer_graph
+from gtr_jax.export import (
+  check,
+  consumer_process,
+  model_card,
+  serving_warmup,
+  tokenizer_graph,
+)
 from gtr_jax.export import original as original_lib
 from gtr_jax.types import TowerName
 
+_SERVER = "gtr_jax.export.saved_model_server"
+# Of those who tokenize for themselves; the graph has its own copy.
+VOCABULARY_FILE = "assets.extra/spiece.model"
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Each shape costs a compilation of seconds, so rows and lengths are rounded up
 # to a few: powers of two and the halves between, at most a third is padding.
 _SIZES = sorted({1 << n for n in range(31)} | {3 << n for n in range(29)})
 _MIN_LENGTH = 16
 
+Towers = Callable[
+  [Int32[np.ndarray, "n l"], TowerName], Float32[np.ndarray, "n D"]
+]
 # Of one tensor; TensorFlow has no types that tell more.
 TensorFunction = Callable[[Any], Any]
-
 
 _USAGE = model_card.Usage(
   library_name="tensorflow",
@@ -65,36 +75,10 @@ batches of few sizes, such as 1 and 64.  TF Serving compiles the shapes of
 )
 
 
-@dataclass(frozen=True)
-class Loaded:
-  """A SavedModel read back; an `export.check.Export`."""
-
-  functions: Any
-
-  def token_ids(
-    self, texts: Sequence[str], tower: TowerName
-  ) -> Int32[np.ndarray, "n l"]:
-    return self._call(f"tokenize_{tower}", texts)
-
-  def embeddings(
-    self, texts: Sequence[str], tower: TowerName
-  ) -> Float32[np.ndarray, "n D"]:
-    return self._call(f"encode_{tower}", texts)
-
-  def _call(self, name: str, texts: Sequence[str]) -> np.ndarray:
-    strings = tf.constant(list(texts), tf.string, shape=[len(texts)])
-    return getattr(self.functions, name)(strings).numpy()
-
-
 def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   """Writes the SavedModel and a README; see it for what can be called."""
   _leave_gpus_to_jax()
-  variables = jax.tree.map(
-    lambda array: tf.Variable(
-      tf.convert_to_tensor(np.asarray(array)), trainable=False
-    ),
-    original.written_params,
-  )
+  variables = jax.tree.map(_variable, original.written_params)
   tokenizer = tokenizer_graph.sentencepiece(original.tokenizer.model_bytes)
   functions = _functions(original, variables, tokenizer)
   # What the functions use must hang on the module to be saved.
@@ -104,13 +88,28 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
     setattr(module, name, part)
   with _without_announcements():
     tf.saved_model.save(module, str(directory), _signatures(functions))
+  serving_warmup.write(original, directory)
+  vocabulary = directory / VOCABULARY_FILE
+  vocabulary.write_bytes(original.tokenizer.model_bytes)
   model_card.write(original, _USAGE, directory)
 
 
-def load(directory: pathlib.Path) -> Loaded:
-  """Reads a SavedModel back."""
+def load(directory: pathlib.Path) -> check.Export:
+  """Reads it back by TensorFlow alone, in a process of its own."""
+  return consumer_process.Loaded(_SERVER, directory, consumer())
+
+
+def open_towers(directory: pathlib.Path) -> Towers:
+  """A SavedModel in this process: token ids, 0 is padding, to embeddings."""
   with _without_announcements():
-    return Loaded(tf.saved_model.load(str(directory)))
+    model: Any = tf.saved_model.load(str(directory))
+
+  # The module goes with its variables if nothing holds it.
+  def encode(tokens: np.ndarray, tower: TowerName) -> np.ndarray:
+    function = getattr(model, f"encode_{tower}_tokens")
+    return function(tf.constant(tokens, tf.int32)).numpy()
+
+  return encode
 
 
 def consumer() -> str:
@@ -137,6 +136,17 @@ _INPUTS = {
   "encode_query_tokens": tf.TensorSpec([None, None], tf.int32, "tokens"),
   "encode_passage_tokens": tf.TensorSpec([None, None], tf.int32, "tokens"),
 }
+
+
+def _variable(array: Any) -> tf.Variable:
+  """A variable that shares the memory of an array on the CPU."""
+  array = jax.device_put(array, jax.local_devices(backend="cpu")[0])
+  # TensorFlow reads 64 bytes at a time; from elsewhere it copies.
+  if array.size and array.unsafe_buffer_pointer() % 64 == 0:
+    tensor = tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+  else:
+    tensor = tf.convert_to_tensor(np.asarray(array))
+  return tf.Variable(tensor, trainable=False)
 
 
 def _functions(

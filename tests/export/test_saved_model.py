@@ -5,8 +5,7 @@ import itertools
 import json
 import pathlib
 import random
-import subprocess
-import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from flax import linen as nn
 from gtr_jax.data import vocabulary
 from gtr_jax.export import artifact, placement, saved_model, tokenizer_graph
 from gtr_jax.export import original as original_lib
+from gtr_jax.export import saved_model_server as server
 from gtr_jax.layers import mlp, pooling
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 
@@ -135,11 +135,22 @@ def make_original(tokenizer, separate=False, pooling_fn=pooling.mean, **sizes):
     )
 
   model = dual_encoder.DualEncoder(tower(), tower() if separate else None)
-  tokens = jnp.ones((1, 2), jnp.int32)
-  params = nn.meta.unbox(model.init(jax.random.key(0), tokens, tokens))
   return original_lib.Original(
-    model, params["params"], tokenizer, 16, 32, "0123456789abcdef", step=7
+    model, random_params(model), tokenizer, 16, 32, "0123456789abcdef", step=7
   )
+
+
+def random_params(model):
+  """As `init` makes them, without compiling it; scales differ from 1."""
+  tokens = jnp.ones((1, 2), jnp.int32)
+  shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), tokens, tokens))
+  rng = np.random.default_rng(0)
+
+  def draw(leaf):
+    spread = rng.normal(size=leaf.shape) / np.sqrt(leaf.shape[0])
+    return jnp.asarray(spread + (len(leaf.shape) == 1), jnp.float32)
+
+  return jax.tree.map(draw, nn.meta.unbox(shapes)["params"])
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +171,19 @@ def exported(original, tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(exported):
   return tf.saved_model.load(str(exported[0]))
+
+
+@pytest.fixture(scope="module")
+def towers(exported):
+  return saved_model.open_towers(exported[0])
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+  """Reads exports back here, which takes less time than a new process."""
+  monkeypatch.setattr(
+    saved_model, "load", lambda folder: server.open_folder(str(folder))
+  )
 
 
 def expected_of(original, texts, tower):
@@ -254,7 +278,7 @@ def test_parameters_are_variables_and_stored_once(shared, tmp_path):
 
 
 def test_an_export_with_a_wrong_number_is_not_kept(
-  shared, tmp_path, monkeypatch
+  shared, tmp_path, monkeypatch, in_this_process
 ):
   write = saved_model.write
 
@@ -283,19 +307,21 @@ GATED = (mlp.gelu_gate, mlp.linear_gate)
   ],
   ids=lambda parts: "-".join(map(str, parts)),
 )
-def test_every_part_of_a_model_goes_through(shared, tmp_path, parts):
+def test_every_part_of_a_model_goes_through(shared, parts):
   parts = {"num_layers": 0, **parts}
   other = make_original(shared.tokenizer, **parts)
-  saved_model.write(other, tmp_path)
+  variables = jax.tree.map(saved_model._variable, other.params)
+  encode = saved_model._encode_tokens(other.encoders()["query"], variables)
   texts = ["one text", "", "two texts are more than one, and longer"]
-  actual = saved_model.load(tmp_path).embeddings(texts, "query")
+  rows, _ = other.tokenizer.encode(texts, other.query_length, "query")
+  actual = encode(tf.constant(vocabulary.pad(rows, 16)))
   np.testing.assert_allclose(
     actual, expected_of(other, texts, "query"), atol=1e-6
   )
 
 
 def test_an_export_with_another_vocabulary_is_not_kept(
-  shared, tmp_path, monkeypatch
+  shared, tmp_path, monkeypatch, in_this_process
 ):
   other = vocabulary.train(TEXT[:1], 300).model_bytes
   sentencepiece_of = tokenizer_graph.sentencepiece
@@ -316,23 +342,95 @@ def test_sizes_are_few_and_waste_a_third_at_most():
   assert int(saved_model._rounded_up(tf.constant(0))) == 1
 
 
-READER = """
-import sys
-sys.modules.update(jax=None, flax=None, sentencepiece=None, gtr_jax=None)
-import tensorflow as tf
-import tensorflow_text
-model = tf.saved_model.load(sys.argv[1])
-print(model.encode_query(["how do I parse json", ""]).numpy().tolist())
-"""
+def test_the_cards_code_runs(exported):
+  """The gate has run the model where JAX cannot be imported."""
+  card = (exported[0] / "README.md").read_text()
+  code = card.partition("```python\n")[2].partition("```")[0]
+  names: dict[str, Any] = {}
+  exec(code.replace("PATH", str(exported[0])), names)
+  queries, passages = names["queries"].numpy(), names["passages"].numpy()
+  np.testing.assert_allclose(names["scores"], queries @ passages.T, atol=1e-6)
+  assert queries.shape == (1, 24) and names["scores"].shape == (1, 1)
 
 
-def test_a_fresh_process_reads_it_with_tensorflow_alone(original, exported):
-  done = subprocess.run(
-    [sys.executable, "-c", READER, str(exported[0])],
-    check=True,
-    capture_output=True,
-    text=True,
+def test_the_warm_up_requests_are_what_serving_reads(
+  original, exported, loaded
+):
+  log = pytest.importorskip(
+    "tensorflow_serving.apis.prediction_log_pb2",
+    reason="tensorflow-serving-api is not installed; the extra dev has it",
   )
-  actual = np.array(json.loads(done.stdout.splitlines()[-1]), np.float32)
-  expected = expected_of(original, ["how do I parse json", ""], "query")
-  np.testing.assert_allclose(actual, expected, atol=1e-6)
+  path = exported[0] / "assets.extra/tf_serving_warmup_requests"
+  found: dict[str, list] = {}
+  for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+    read = log.PredictionLog.FromString(record)
+    # Nothing was taken for an unknown field.
+    assert read.WhichOneof("log_type") == "predict_log"
+    request = read.predict_log.request
+    (name,) = request.inputs
+    tensor = tf.make_ndarray(request.inputs[name])
+    again = log.PredictionLog()
+    again.predict_log.request.model_spec.name = request.model_spec.name
+    signature = request.model_spec.signature_name
+    again.predict_log.request.model_spec.signature_name = signature
+    again.predict_log.request.inputs[name].CopyFrom(
+      tf.make_tensor_proto(tensor)
+    )
+    assert again == read
+    answer = loaded.signatures[signature](**{name: tf.constant(tensor)})
+    assert answer["embeddings"].shape == (len(tensor), 24)
+    found.setdefault(signature, []).append(tensor)
+  assert found.keys() == set(loaded.signatures)
+  shapes = {array.shape for array in found["encode_passage_tokens"]}
+  assert shapes >= {(1, original.passage_length), (8, original.passage_length)}
+
+
+def test_the_vocabulary_lies_beside(original, exported):
+  model = (exported[0] / "assets.extra/spiece.model").read_bytes()
+  assert model == original.tokenizer.model_bytes
+
+
+@pytest.mark.parametrize("shape", [(2, 7), (0, 5), (3, 0), (0, 0)])
+def test_towers_of_a_folder(original, towers, shape):
+  tokens = np.random.default_rng(0).integers(1, 300, shape).astype(np.int32)
+  for tower in original_lib.TOWERS:
+    actual = towers(tokens, tower)
+    assert actual.shape == (shape[0], 24) and actual.dtype == np.float32
+    if tokens.size:
+      due = jax.jit(original.encoders()[tower])(original.params, tokens)
+      np.testing.assert_allclose(actual, due, atol=1e-6)
+    else:
+      assert not actual.any()
+
+
+def test_accelerators_get_no_cpus_program(shared):
+  """A CPU goes block by block, a loop; an exported program does not."""
+  encode = shared.encoders()["query"]
+  tokens = jax.export.symbolic_args_specs(
+    jax.ShapeDtypeStruct((1, 1), jnp.int32), "b, l"
+  )
+  platforms = ("cpu", "cuda", "tpu")
+  lowered = jax.export.export(jax.jit(encode), platforms=platforms)(
+    shared.params, tokens
+  )
+  assert "stablehlo.while" not in lowered.mlir_module()
+  # What is looked for is there where the shapes are known.
+  tokens = jax.ShapeDtypeStruct((2_048, 128), jnp.int32)
+  known = jax.jit(encode).lower(shared.params, tokens)
+  assert "stablehlo.while" in known.as_text()
+
+
+def test_bfloat16_is_written_and_computed_in(shared, tmp_path):
+  low = dataclasses.replace(shared, dtype="bfloat16")
+  saved_model.write(low, tmp_path)
+  path = str(tmp_path / "variables/variables")
+  reader = tf.train.load_checkpoint(path)
+  types = reader.get_variable_to_dtype_map()
+  stored = {types[name] for name in types if name.startswith("params/")}
+  assert stored == {tf.bfloat16}
+  texts = ["a short one", "another one"]
+  actual = server.open_folder(str(tmp_path)).embeddings(texts, "query")
+  assert actual.dtype == np.float32
+  due = expected_of(shared, texts, "query")
+  difference = np.abs(actual - due).max()
+  assert 1e-5 < difference < 2**-6

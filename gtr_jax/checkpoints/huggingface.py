@@ -36,6 +36,7 @@ _OF_A_BLOCK = {
   "layer.1.DenseReluDense.wi_1": "mlp/wi_1/kernel",
   "layer.1.DenseReluDense.wo": "mlp/wo/kernel",
 }
+_EXAMPLE = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _BLOCK = re.compile(r"encoder\.block\.(\d+)\.(.+)\.weight")
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 # What is not ours by design: the half of T5 that makes text.
@@ -95,6 +96,11 @@ def read(
   _check_architecture(folder, config)
   stored = lazy_arrays.open_folder(folder, say)
   arrays, unused = _renamed(folder, stored)
+  if not arrays:
+    raise ValueError(
+      f"{folder}: none of its {len(stored)} arrays is a T5 encoder's; it holds"
+      f" {', '.join(list(stored)[:2])} …, due are names such as {_EXAMPLE}"
+    )
   try:
     found = sizes.from_arrays(arrays)
   except ValueError as error:
@@ -103,7 +109,7 @@ def read(
   return Checkpoint(
     arrays,
     unused,
-    max_distance=int(config.get("relative_attention_max_distance", 128)),
+    max_distance=_max_distance(folder, config),
     vocabulary=vocabulary_of(folder),
   )
 
@@ -157,6 +163,16 @@ def _check_architecture(
       f"{path}: layer_norm_epsilon is {epsilon!r}, T5's is 1e-06; another one"
       " gives other embeddings"
     )
+
+
+def _max_distance(folder: pathlib.Path, config: Mapping[str, Any]) -> int:
+  distance = config.get("relative_attention_max_distance", 128)
+  if type(distance) is not int:
+    raise ValueError(
+      f"{folder / CONFIG_FILE}: relative_attention_max_distance is"
+      f" {distance!r}, due is a whole number"
+    )
+  return distance
 
 
 def _renamed(

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import pathlib
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -113,10 +114,12 @@ def open_folder(
     ValueError: no such file, a file cut short, or an index that does not agree
       with its files.
   """
+  if (folder / _SINGLE).is_file():
+    if (folder / _INDEX).is_file():
+      say(f"{folder}: {_SINGLE} is read, as transformers does, not {_INDEX}")
+    return _safetensors(folder / _SINGLE)
   if (folder / _INDEX).is_file():
     return _sharded(folder / _INDEX, _safetensors)
-  if (folder / _SINGLE).is_file():
-    return _safetensors(folder / _SINGLE)
   pickled = [
     folder / name
     for name in (_PICKLE_INDEX, _PICKLE)
@@ -198,7 +201,12 @@ def _pickle(path: pathlib.Path) -> dict[str, LazyArray]:
     ) from None
   try:
     # Never without weights_only: a pickle can run any program.
-    tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    tensors = torch.load(
+      path,
+      map_location="cpu",
+      weights_only=True,
+      mmap=zipfile.is_zipfile(path),  # Files before torch 1.6 are none.
+    )
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
   except Exception as error:  # Its pickle and zip readers raise all kinds.
     reason = str(error).strip().partition("\n")[0]

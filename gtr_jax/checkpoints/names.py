@@ -6,11 +6,14 @@ or reports parameters speaks of the flat names.
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+
+_OF_AN_ENCODER = re.compile(r"(^|/)(encoder|token_embedder)/")
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +112,21 @@ def compare(
     unused=tuple(sorted(found.keys() - expected.keys())),
     missing=tuple(sorted(expected.keys() - found.keys())),
   )
+
+
+def check_encoder(missing: Iterable[str]) -> None:
+  """Refuses an encoder of which a part is missing; a head may be trained anew.
+
+  Raises:
+    ValueError: one of the names is the encoder's or its token table's.
+  """
+  parts = [name for name in missing if _OF_AN_ENCODER.search(name)]
+  if parts:
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    raise ValueError(
+      f"lacks {', '.join(parts[:3])}{more}, without which an encoder is not"
+      " whole; was it copied whole?"
+    )
 
 
 def shape_of(leaf: Any) -> tuple[int, ...]:

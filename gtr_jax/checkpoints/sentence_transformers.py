@@ -76,7 +76,8 @@ def _modules(folder: pathlib.Path) -> list[str]:
     ["Transformer", "Pooling", "Normalize"],
     ["Transformer", "Pooling", "Dense", "Normalize"],
   ):
-    raise ValueError(f"{path}: modules are {', '.join(kinds)}; {_DUE}")
+    listed = ", ".join(kinds) or "none"
+    raise ValueError(f"{path}: modules are {listed}; {_DUE}")
   return places[:-1]
 
 
@@ -90,7 +91,9 @@ def _check_pooling(folder: pathlib.Path) -> None:
       for key, value in config.items()
       if key.startswith("pooling_mode_") and value is True
     ]
-    mode = "mean" if on in ([], ["mean_tokens"]) else "+".join(on)
+    if not on and config.get("pooling_mode_mean_tokens", True):
+      on = ["mean_tokens"]  # The default.
+    mode = "mean" if on == ["mean_tokens"] else "+".join(on) or "none"
   if mode not in ("mean", ["mean"]):
     raise ValueError(f"{path}: the pooling is {mode}, due is the mean")
   if config.get("include_prompt") is False:
@@ -149,6 +152,11 @@ def prompts(folder: pathlib.Path) -> tuple[str, str]:
   """
   path = folder / PROMPTS_FILE
   config = _mapping(path) if path.is_file() else {}
+  known = config.get("prompts") or {}
+  if not isinstance(known, Mapping) or not all(
+    isinstance(prompt, str) for prompt in known.values()
+  ):
+    raise ValueError(f"{path}: prompts are {known!r:.60}, not texts by name")
   return _prompt(config, _QUERY), _prompt(config, _PASSAGE)
 
 
@@ -158,7 +166,7 @@ def _prompt(config: Mapping[str, Any], wanted: Sequence[str]) -> str:
   default = config.get("default_prompt_name")
   for name in (*wanted, default):
     if name in known:
-      return str(known[name])
+      return known[name]
   return ""
 
 

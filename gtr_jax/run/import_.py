@@ -161,6 +161,7 @@ def _plan(
     [name for name in unused if not huggingface.is_of_decoder(name)],
     args.allow_unused,
   )
+  names.check_encoder(differences.missing)
   if differences.missing and not args.initialize_missing:
     raise ValueError(
       f"lacks {_some(differences.missing)}; use --initialize_missing to draw"

@@ -38,18 +38,9 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
   expected = names.flatten(params)
   found = _for_towers(names.flatten(_read(path, expected, say)), expected)
   try:
-    differences = names.compare(expected, found)
+    differences = _differences(expected, found)
   except ValueError as error:
-    raise ValueError(
-      f"INITIAL_CHECKPOINT_PATH {path}: {error}; is it of another size?"
-    ) from error
-  _check_layers(path, expected, found)
-  taken = [name for name in expected if name in found]
-  if not taken:
-    raise ValueError(
-      f"INITIAL_CHECKPOINT_PATH {path}: none of its {len(found)} arrays is one"
-      f" of the model's; it holds {', '.join(list(found)[:3])} …"
-    )
+    raise ValueError(f"INITIAL_CHECKPOINT_PATH {path}: {error}") from error
   for label, listed in (
     ("not in it, initialised", differences.missing),
     ("not used", differences.unused),
@@ -99,16 +90,31 @@ def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
   return folder if folder.is_dir() else None
 
 
-def _check_layers(
-  path: str, expected: Mapping[str, Any], found: Mapping[str, Any]
-) -> None:
-  """Refuses a deeper or shallower encoder, of which a part would fit."""
+def _differences(
+  expected: Mapping[str, Any], found: Mapping[str, Any]
+) -> names.Differences:
+  """What the checkpoint lacks and what the model has no place for.
+
+  Raises:
+    ValueError: arrays of another shape, none that fits, or half an encoder.
+  """
+  try:
+    differences = names.compare(expected, found)
+  except ValueError as error:
+    raise ValueError(f"{error}; is it of another size?") from error
   due, came = _layers(expected), _layers(found)
   if came and came != due:
     raise ValueError(
-      f"INITIAL_CHECKPOINT_PATH {path}: has {len(came)} encoder layers, the"
-      f" model {len(due)}; is it of another size?"
+      f"has {len(came)} encoder layers, the model {len(due)}; is it of another"
+      " size?"
     )
+  if not expected.keys() & found.keys():
+    raise ValueError(
+      f"none of its {len(found)} arrays is one of the model's; it holds"
+      f" {', '.join(list(found)[:3])} …"
+    )
+  names.check_encoder(differences.missing)
+  return differences
 
 
 def _layers(arrays: Mapping[str, Any]) -> set[str]:

@@ -226,7 +226,7 @@ def integers(folder):
     (lost_shard, "names model-2.safetensors, which is not beside it"),
     (swapped_shards, "holds other arrays than"),
     (cut_index, "no weight_map"),
-    (renamed, "no array of encoder/layers_0"),
+    (renamed, "none of its 19 arrays is a T5 encoder's"),
     (another_table, "T5 has one token table"),
     (integers, "is int32, due are floats"),
   ],
@@ -328,3 +328,24 @@ def test_a_name_is_fetched_only_if_it_is_no_folder(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
   with pytest.raises(ValueError, match="pip install huggingface_hub"):
     hub.folder_of("org/model")
+
+
+@pytest.mark.parametrize("distance", [None, "128", 20.5, True])
+def test_a_distance_must_be_a_whole_number(tmp_path, distance):
+  folder = write(tmp_path, relative_attention_max_distance=distance)
+  with pytest.raises(ValueError, match="max_distance is .*, due is a whole"):
+    huggingface.read(folder)
+
+
+def test_arrays_of_other_names_are_told(tmp_path):
+  arrays = {f"transformer.{name}": x for name, x in arrays_of().items()}
+  with pytest.raises(ValueError, match="it holds transformer.shared.weight"):
+    huggingface.read(write(tmp_path, arrays))
+
+
+def test_the_single_file_goes_before_an_index(tmp_path):
+  folder = write(tmp_path)
+  (folder / "model.safetensors.index.json").write_text("{}")
+  said = []
+  assert huggingface.read(folder, said.append).arrays
+  assert len(said) == 1 and "model.safetensors is read" in said[0]

@@ -158,6 +158,14 @@ def no_list(folder):
   dump(folder / "modules.json", {"idx": 0})
 
 
+def prompts_of(prompts):
+  def change(folder):
+    file = folder / "config_sentence_transformers.json"
+    dump(file, {"prompts": prompts})
+
+  return change
+
+
 def biased(folder):
   arrays = {"weight": PROJECTION}
   safetensors.save_file(arrays, folder / "2_Dense/model.safetensors")
@@ -187,6 +195,12 @@ def biased(folder):
     ),
     (biased, "holds weight, due is linear.weight"),
     (config("sentence_bert_config.json", do_lower_case=True), "do_lower_case"),
+    (
+      config("1_Pooling/config.json", pooling_mode_mean_tokens=False),
+      "the pooling is none",
+    ),
+    (prompts_of(["find: "]), "not texts by name"),
+    (prompts_of({"query": 3}), "not texts by name"),
   ],
 )
 def test_what_makes_another_embedding_is_refused(folder, change, match):

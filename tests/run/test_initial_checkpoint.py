@@ -165,6 +165,14 @@ def test_what_the_checkpoint_lacks_stays_and_is_said(checkpoint):
   assert len(said) == 1 and "other/scale" in said[0]
 
 
+def test_half_an_encoder_is_refused(checkpoint):
+  layer = {"attention": {"query": {"kernel": jnp.ones((3, 3))}}}
+  encoder = {**ONE_TOWER["encoder"], "relpos_bias": layer}
+  params = zeros({**ONE_TOWER, "encoder": encoder})
+  with pytest.raises(ValueError, match="lacks encoder/relpos_bias/att.* whole"):
+    initial_checkpoint.load(str(checkpoint), params, [].append)
+
+
 def test_embeddings_of_unknown_pieces_are_refused(checkpoint):
   with pytest.raises(ValueError, match="set VOCABULARY"):
     initial_checkpoint.check_vocabulary(str(checkpoint), DATA)

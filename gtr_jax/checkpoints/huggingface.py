@@ -96,9 +96,9 @@ def read(
   _check_architecture(folder, config)
   stored = lazy_arrays.open_folder(folder, say)
   arrays, unused = _renamed(folder, stored)
-  if not arrays:
+  if not any(name.startswith("encoder/layers_") for name in arrays):
     raise ValueError(
-      f"{folder}: none of its {len(stored)} arrays is a T5 encoder's; it holds"
+      f"{folder}: none of its {len(stored)} arrays is a T5 layer's; it holds"
       f" {', '.join(list(stored)[:2])} …, due are names such as {_EXAMPLE}"
     )
   try:

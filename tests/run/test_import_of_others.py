@@ -120,11 +120,11 @@ def test_half_an_encoder_is_never_drawn(tmp_path, capsys):
   write(tmp_path / "theirs")
   path = tmp_path / "theirs/model.safetensors"
   arrays = safetensors.load_file(path)
-  del arrays["encoder.block.0.layer.0.SelfAttention.q.weight"]
+  del arrays["encoder.block.0.layer.0.SelfAttention.k.weight"]
   safetensors.save_file(arrays, path)
   status, _, error, output = run(tmp_path, capsys, "--initialize_missing")
   assert status == 2 and not output.exists() and error.count("\n") == 1
-  assert "lacks encoder/layers_0/attention/query/kernel, without" in error
+  assert "lacks encoder/layers_0/attention/key/kernel, without" in error
 
 
 @pytest.mark.parametrize(

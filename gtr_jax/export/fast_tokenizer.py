@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gtr_jax.export import fast_normalizer
 from gtr_jax.files import optional
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -164,9 +165,7 @@ def _normalizer(
 ) -> Any:
   """SentencePiece's normalisation, as a sequence of `tokenizers`'."""
   spec, parts = model.normalizer_spec, tokenizers.normalizers
-  steps = []
-  if spec.precompiled_charsmap:
-    steps.append(parts.Precompiled(spec.precompiled_charsmap))
+  steps = fast_normalizer.steps(spec.precompiled_charsmap)
   if spec.remove_extra_whitespaces:
     steps.append(parts.Replace(tokenizers.Regex(" {2,}"), " "))
     edges = tokenizers.Regex(f"^ +|[ {_SPACE}]+$")

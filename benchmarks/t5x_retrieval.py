@@ -11,11 +11,8 @@ longer have.  `_stand_ins` puts something in their places before it is imported.
 
 import contextlib
 import importlib
-import importlib.abc
-import importlib.machinery
 import itertools
 import pathlib
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -25,19 +22,8 @@ import gin
 import jax
 import numpy as np
 
-from benchmarks import peer, training
+from benchmarks import peer, stand_ins, training
 
-# Imported at the head of its files, used by nothing that runs here.  Taken
-# where they are installed.
-_UNUSED = (
-  "airio",
-  "aqt",
-  "flax.optim",
-  "jestimator",
-  "sklearn",
-  "t5",
-  "tensorboard",
-)
 # What its runs/finetune.gin binds, which needs `train.py` as __main__.
 _GIN = """
 from __gin__ import dynamic_registration
@@ -177,7 +163,7 @@ def _configure(size: training.Size, more: str) -> None:
 
 def _stand_ins() -> None:
   """What T5X Retrieval needs of libraries that went on without it."""
-  sys.meta_path.append(_Finder())
+  stand_ins.install()
   of_flax: Any = flax
   of_flax.optim = importlib.import_module("flax.optim")
   # Types that its annotations name.
@@ -193,35 +179,6 @@ def _stand_ins() -> None:
   architecture.DualEncoderOutput.__iter__ = lambda output: iter(
     (output.left_encoded, output.right_encoded, output.logits)
   )
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-  """Last of all finders: gives modules that are not installed."""
-
-  def find_spec(self, fullname, path=None, target=None):
-    if any(f"{fullname}.".startswith(f"{name}.") for name in _UNUSED):
-      return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-    return None
-
-  def create_module(self, spec):
-    return _AbsentModule(spec.name)
-
-  def exec_module(self, module):
-    pass
-
-
-class _AbsentModule(types.ModuleType):
-  def __getattr__(self, name: str) -> type:
-    return getattr(_Absent(self.__name__, (), {}), name)
-
-
-class _Absent(type):
-  """A class that has whatever class is asked of it."""
-
-  def __getattr__(cls, name: str) -> type:
-    if name.startswith("__"):
-      raise AttributeError(name)
-    return _Absent(name, (), {})
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from jax.sharding import (
 from gtr_jax.types import Batch
 
 AXES = ("slice", "data", "model")
+MODEL_AXIS = "model"
 BATCH_AXES = ("slice", "data")
 MeshAxes: TypeAlias = str | tuple[str, ...] | None
 AnyMesh: TypeAlias = Mesh | AbstractMesh
@@ -152,7 +153,16 @@ def _slices(devices: Sequence[Any], num_slices: int) -> list[list[Any]]:
 
 def num_shares(mesh: AnyMesh) -> int:
   """Parts of a batch that go to different devices."""
-  return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  return math.prod(mesh.shape[axis] for axis in batch_axes(mesh))
+
+
+def batch_axes(mesh: AnyMesh) -> tuple[str, ...]:
+  """The axes that the batch is spread over: BATCH_AXES of our own meshes.
+
+  Another library's mesh may name them otherwise, or have one of them; its model
+  axis must be called "model".
+  """
+  return tuple(name for name in mesh.axis_names if name != MODEL_AXIS)
 
 
 def _is_boxed(leaf) -> bool:
@@ -190,7 +200,7 @@ def specs(boxed: Any, mesh: AnyMesh, rules: Rules = STANDARD_RULES) -> Any:
 def fitting(axes: MeshAxes, size: int, rank: int, mesh: AnyMesh) -> MeshAxes:
   """`axes` if they can share a dimension of this size, else None."""
   names = _mesh_axes(axes)
-  if rank == 1 and set(names) & set(BATCH_AXES):
+  if rank == 1 and set(names) & set(batch_axes(mesh)):
     return None
   return None if size % math.prod(mesh.shape[n] for n in names) else axes
 
@@ -207,7 +217,7 @@ def shardings(boxed: Any, mesh: Mesh, rules: Rules = STANDARD_RULES) -> Any:
 def on_batch_axes(spec: PartitionSpec) -> PartitionSpec:
   """What of a spec concerns the axes of the batch."""
   kept = [
-    tuple(axis for axis in _mesh_axes(axes) if axis in BATCH_AXES) or None
+    tuple(axis for axis in _mesh_axes(axes) if axis != MODEL_AXIS) or None
     for axes in spec
   ]
   return PartitionSpec(*kept)
@@ -240,7 +250,7 @@ def gathered(
   mesh_axes = spmd.logical_to_mesh_axes(tuple(axes), rules) or ()
   mesh = jax.sharding.get_abstract_mesh()
   automatic = PartitionSpec(
-    *(axis if axis not in BATCH_AXES else None for axis in mesh_axes)
+    *(MODEL_AXIS if MODEL_AXIS in _mesh_axes(a) else None for a in mesh_axes)
   )
   for dim, (have, due) in enumerate(zip(value.shape, shape, strict=True)):
     if have == due:

@@ -18,7 +18,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from gtr_jax.data import preprocessors, python_docs, sources
+from gtr_jax.data import pair_measures, preprocessors, python_docs, sources
 from gtr_jax.data.pair import Pair
 from gtr_jax.files import lines
 
@@ -101,6 +101,8 @@ def pairs_task(
       "other_targets": texts,
       "negative_targets": texts,
     },
+    # For the evaluators of SeqIO and T5X; `gtr` asks for none.
+    metric_fns=[pair_measures.retrieval],
   )
 
 

@@ -64,21 +64,22 @@ class Towers:
     known = jax.eval_shape(self.init, jax.random.key(0), batch)
     params = {name: params[name] for name in known}
     specs = self._specs(known, mesh)
-    rows = PartitionSpec(partitioning.BATCH_AXES)
+    axes = partitioning.batch_axes(mesh)
+    rows = PartitionSpec(axes)
 
     def on_a_device(params, batch, rng):
       if rng is not None:
-        place = jax.lax.axis_index(partitioning.BATCH_AXES)
+        place = jax.lax.axis_index(axes)
         rng = jax.random.fold_in(rng, place)
       # Here, and not where each chunk uses them: the gradient is then summed
       # over the devices after the chunks, once.
-      return self._own_share(_varying(params, specs), batch, rng)
+      return self._own_share(_varying(params, specs, axes), batch, rng)
 
     return jax.shard_map(
       on_a_device,
       in_specs=(specs, rows, PartitionSpec()),
       out_specs=(rows, rows),
-      axis_names=set(partitioning.BATCH_AXES),
+      axis_names=set(axes),
     )(params, dict(batch), rng)
 
   def _specs(self, boxed: Params, mesh: jax.sharding.AbstractMesh) -> Any:
@@ -169,12 +170,17 @@ def _kind(tower: TowerName, batch: Batch) -> str:
   return packed if packed in batch else f"{tower}_tokens"
 
 
-def _varying(params: Params, specs: Any) -> Params:
-  """Parameters that each device may treat as its own."""
+def _varying(params: Params, specs: Any, axes: tuple[str, ...]) -> Params:
+  """Parameters that each device may treat as its own.
+
+  Args:
+    specs: of the parameters.
+    axes: of the mesh, over which the batch is spread.
+  """
 
   def one(spec, x):
     shared = partitioning.axes_of(spec)
-    whole = tuple(a for a in partitioning.BATCH_AXES if a not in shared)
+    whole = tuple(axis for axis in axes if axis not in shared)
     return jax.lax.pcast(x, whole, to="varying") if whole else x
 
   return jax.tree.map(

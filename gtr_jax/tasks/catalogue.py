@@ -19,6 +19,8 @@ from gtr_jax.labelled import formats, ledger, settings
 
 # Names the data folder where no macro or flag does.
 DATA_DIR_VARIABLE = "GTR_DATA_DIR"
+# Names the SentencePiece model where SeqIO's or T5X's programs run the tasks.
+VOCABULARY_VARIABLE = "GTR_VOCABULARY"
 # A query's candidates for negatives; the epochs take them in turn.
 _NEGATIVES = negative_rules.Rules(num_negatives=30)
 
@@ -142,6 +144,17 @@ def data_folder(data_dir: str | None) -> pathlib.Path | None:
   """The folder that was given, or else that of the environment."""
   folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
   return pathlib.Path(folder).expanduser() if folder else None
+
+
+def vocabulary_path() -> str:
+  """The SentencePiece model file of the environment."""
+  path = os.environ.get(VOCABULARY_VARIABLE)
+  if not path:
+    raise ValueError(
+      f"SeqIO's tasks need a vocabulary: set {VOCABULARY_VARIABLE} in the"
+      " environment to a SentencePiece model file"
+    )
+  return path
 
 
 def names(data_dir: str | None = None) -> task_names.Names:

@@ -9,13 +9,9 @@ For SeqIO's own programs, and for who feeds SeqIO to another trainer:
 `gtr train` knows the names without it.
 """
 
-import os
-
 from gtr_jax.data import tasks
 from gtr_jax.files import lines
 from gtr_jax.tasks import catalogue
-
-VOCABULARY_VARIABLE = "GTR_VOCABULARY"
 
 
 def register(data_dir: str | None, vocabulary_path: str) -> None:
@@ -35,14 +31,4 @@ def register(data_dir: str | None, vocabulary_path: str) -> None:
     tasks.mixture(name, rates)
 
 
-def _vocabulary() -> str:
-  path = os.environ.get(VOCABULARY_VARIABLE)
-  if not path:
-    raise ValueError(
-      f"SeqIO's tasks need a vocabulary: set {VOCABULARY_VARIABLE} in the"
-      " environment to a SentencePiece model file"
-    )
-  return path
-
-
-register(None, _vocabulary())
+register(None, catalogue.vocabulary_path())

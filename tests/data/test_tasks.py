@@ -276,6 +276,64 @@ def test_the_converter_makes_the_rows_of_the_store(
   assert [row["query_id"] for row in converted] == [b"q0", b"", b""]
 
 
+def equal_pairs(keys):
+  """Which of the keys [n] are the same, [n, n]; None equals nothing."""
+  return [[a == b and a is not None for b in keys] for a in keys]
+
+
+def test_the_keys_of_the_converter(name, jsonl, vocabulary_path, tmp_path):
+  """Equal where ids are the same string and where tokens are the same."""
+  more = [
+    {"query": RECORDS[1]["query"], "positive": "Figs.", "positive_ids": ["n1"]},
+    {"query": "json", "positive": "Use strptime.", "query_id": "q0"},
+  ]
+  records = [*RECORDS, *more]
+  path = tmp_path / "pairs.jsonl"
+  path.write_text("".join(json.dumps(record) + "\n" for record in records))
+  tasks.jsonl_task(name, [path], vocabulary_path)
+  converter = feature_converters.DualEncoderFeatureConverter(
+    num_negatives=2, num_positives=3
+  )
+  lengths = {**LENGTHS, "negative_targets": LENGTHS["targets"]}
+  dataset = seqio.get_dataset(name, lengths, converter, shuffle=False)
+  (batch,) = dataset.batch(len(records)).as_numpy_iterator()
+  ids: dict[str, Any] = {
+    "query": ["q0", None, None, None, "q0"],
+    "passage": [None, None, None, "p1", "n1", "n2", *[None] * 3]
+    + ["n1", *[None] * 5],
+    "positive": [None, None, None, "p1", "p2", None, *[None] * 3]
+    + ["n1", *[None] * 5],
+  }
+  passages = batch["passage_tokens"]
+  long = "Call fromisoformat on it. " * 9
+  (second,), _ = vocabulary.load(vocabulary_path).encode([long], 12, "passage")
+  positives = np.zeros((5, 3, 12), np.int32)
+  positives[:, 0] = passages[:, 0]
+  positives[1, 1] = second
+  texts = {
+    "query": batch["query_tokens"],
+    "passage": passages.reshape(-1, 12),
+    "positive": positives.reshape(-1, 12),
+  }
+  for kind in texts:
+    keys = batch[f"{kind}_keys"].reshape(-1, 2)
+    by_id, by_text = ([int(x) or None for x in column] for column in keys.T)
+    assert equal_pairs(by_id) == equal_pairs(ids[kind])
+    tokens = [tuple(row) if any(row) else None for row in texts[kind].tolist()]
+    assert equal_pairs(by_text) == equal_pairs(tokens)
+  np.testing.assert_array_equal(
+    batch["passage_keys"][:, 0], batch["positive_keys"][:, 0]
+  )
+  # The same text, and the same id, as the positive of one and in another.
+  assert batch["positive_keys"][1, 0, 1] == batch["passage_keys"][4, 0, 1]
+  assert batch["positive_keys"][3, 0, 0] == batch["passage_keys"][1, 1, 0]
+
+
+def test_the_converter_wants_a_positive():
+  with pytest.raises(ValueError, match="NUM_POSITIVES is 0; it must be at"):
+    feature_converters.DualEncoderFeatureConverter(num_positives=0)
+
+
 def test_the_converter_puts_eos_back(name, vocabulary_path):
   """Where the task adds EOS first and SeqIO then cuts it off."""
   rows = [{"inputs": [*range(5, 20), 1], "targets": [6, 1]}]

@@ -26,6 +26,13 @@ def folder_of(path: str | os.PathLike[str]) -> pathlib.Path:
   if not text.startswith(PREFIX):
     if folder.is_dir():
       return folder
+    if "://" in text:
+      raise ValueError(
+        f"{text}: of Hugging Face's formats a folder is due, or hf://org/name;"
+        " copy it to this machine first"
+      )
+    if folder.is_file():
+      raise ValueError(f"{text}: is a file; give the folder that it is in")
     if folder.is_absolute() or not _NAME.fullmatch(name):
       raise ValueError(f"{text}: no such folder")
   return _fetched(name)

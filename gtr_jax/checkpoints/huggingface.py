@@ -138,7 +138,9 @@ def json_of(path: pathlib.Path) -> Any:
       f"{path}: cannot be read ({error.strerror}); was the folder copied whole?"
     ) from None
   except ValueError as error:
-    raise ValueError(f"{path}: broken or cut, no JSON ({error})") from None
+    raise ValueError(
+      f"{path}: broken or cut, no JSON ({error!s:.200})"
+    ) from None
 
 
 def _check_architecture(

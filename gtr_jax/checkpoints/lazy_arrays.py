@@ -145,7 +145,8 @@ def _sharded(
     files = sorted({str(file) for file in places.values()})
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise ValueError(
-      f"{index}: broken or cut, no weight_map of arrays to files ({error!r})"
+      f"{index}: broken or cut, no weight_map of arrays to files"
+      f" ({error!r:.200})"
     ) from None
   arrays: dict[str, LazyArray] = {}
   for file in files:

@@ -11,8 +11,10 @@ import tensorstore
 
 from gtr_jax.checkpoints import lazy_arrays
 
+# TensorStore's own go on for a quarter of an hour where there is no network.
+_RETRIES = {"max_retries": 4, "initial_delay": "1s", "max_delay": "8s"}
 # What TensorStore raises of a file that is not what it should be, or not there.
-_BROKEN = (ValueError, OSError, NotImplementedError)
+BROKEN = (ValueError, OSError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,12 @@ def kvstore(folder: str) -> dict[str, Any]:
   """
   if folder.startswith("gs://"):
     bucket, _, path = folder.removeprefix("gs://").partition("/")
-    return {"driver": "gcs", "bucket": bucket, "path": f"{path}/"}
+    return {
+      "driver": "gcs",
+      "bucket": bucket,
+      "path": f"{path}/",
+      "gcs_request_retries": _RETRIES,
+    }
   if "://" in folder:
     raise ValueError(f"{folder}: due is a local path or gs://bucket/path")
   return {"driver": "file", "path": f"{os.path.abspath(folder)}/"}
@@ -105,7 +112,7 @@ def _store(folder: str, stored: Stored) -> Any:
   }
   try:
     store = tensorstore.open(spec, open=True, read=True).result()
-  except _BROKEN as error:
+  except BROKEN as error:
     raise _broken(folder, stored.key, error) from None
   if stored.shape is not None and tuple(store.shape) != stored.shape:
     raise ValueError(
@@ -118,7 +125,7 @@ def _store(folder: str, stored: Stored) -> Any:
 def _read(folder: str, key: str, store: Any) -> np.ndarray:
   try:
     return np.asarray(store.read().result())
-  except _BROKEN as error:
+  except BROKEN as error:
     raise _broken(folder, key, error) from None
 
 

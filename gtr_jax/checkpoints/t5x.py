@@ -106,7 +106,10 @@ def open_t5x(
 def _checkpoint_folder(path: str) -> str:
   """`path` itself if it is a checkpoint, else its newest checkpoint_N."""
   if "://" not in path and not pathlib.Path(path).is_dir():
-    raise ValueError(f"{path}: no such directory; due is a T5X checkpoint")
+    known = "is a file" if pathlib.Path(path).is_file() else "no such directory"
+    raise ValueError(
+      f"{path}: {known}; due is the directory of a T5X checkpoint"
+    )
   found = _top_level(path)
   if found & {"checkpoint", "_METADATA", "state"}:
     return path
@@ -160,7 +163,8 @@ def _msgpack_tree(path: str, index: bytes, ocdbt: bool) -> dict[str, Any]:
     tree = _with_stored(flax.serialization.msgpack_restore(index), ocdbt)
   except (*_MALFORMED, msgpack.UnpackException) as error:
     raise ValueError(
-      f"{path}: broken or cut, {len(index)} bytes are no T5X index ({error!r})"
+      f"{path}: broken or cut, {len(index)} bytes are no T5X index"
+      f" ({error!r:.200})"
     ) from error
   if not isinstance(tree, dict):
     raise ValueError(f"{path}: no T5X index, due is a tree of arrays")
@@ -197,7 +201,7 @@ def _orbax_tree(path: str, metadata: bytes) -> dict[str, Any]:
     return names.unflatten(_orbax_leaves(json.loads(metadata)))
   except _MALFORMED as error:
     raise ValueError(
-      f"{path}: broken or cut, no description of arrays ({error!r})"
+      f"{path}: broken or cut, no description of arrays ({error!r:.200})"
     ) from error
 
 

@@ -200,6 +200,32 @@ def _named(checkpoint: str) -> Iterator[None]:
 
 
 def _read(args: argparse.Namespace) -> "huggingface.Checkpoint":
+  try:
+    return _opened(args)
+  except ValueError as error:
+    form = _looks_like(pathlib.Path(args.checkpoint))
+    # A folder of sentence-transformers is one of Hugging Face as well.
+    is_both = (args.format, form) == ("huggingface", "sentence-transformers")
+    if form in (None, args.format) or is_both:
+      raise
+    raise ValueError(f"{error}; it looks like --format={form}") from None
+
+
+def _looks_like(folder: pathlib.Path) -> str | None:
+  """The format of a folder on this machine, by the names in it."""
+  from gtr_jax.run import other_libraries
+
+  if not folder.is_dir():
+    return None
+  form = other_libraries.format_of(folder)
+  names = {path.name for path in folder.iterdir()}
+  steps = any(name.startswith("checkpoint_") for name in names)
+  if form is None and (steps or names & {"checkpoint", "state"}):
+    return "t5x"
+  return form
+
+
+def _opened(args: argparse.Namespace) -> "huggingface.Checkpoint":
   """The checkpoint, opened; of T5X it says nothing but arrays and step."""
   from gtr_jax.checkpoints import huggingface, names, t5x
   from gtr_jax.run import other_libraries

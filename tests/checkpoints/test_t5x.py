@@ -287,6 +287,36 @@ def test_where_nothing_is_nothing_is_read(tmp_path):
     t5x.read_t5x("s3://bucket/model")
 
 
+def test_the_file_in_it_is_no_checkpoint(tmp_path):
+  root = write_legacy(tmp_path / "a", TREE)
+  with pytest.raises(ValueError, match="is a file; due is the directory"):
+    t5x.read_t5x(root / "checkpoint")
+
+
+def test_what_opens_lazily_is_not_read(tmp_path):
+  root = write_legacy(tmp_path / "a", TREE)
+  drop_chunk(root)
+  opened = names.flatten(t5x.open_t5x(root).params)
+  kernel = opened["encoder/layers_0/mlp/wi/kernel"]
+  assert kernel.shape == (3, 4) and kernel.block == (2, 4)
+  np.testing.assert_array_equal(kernel[:2, 1:3], KERNEL[:2, 1:3])
+  with pytest.raises(ValueError, match=f"{ARRAY} is missing, cut or broken"):
+    kernel[2:, :]
+
+
+def test_integers_are_no_parameters(tmp_path):
+  target = {**TREE, "encoder/layers_0/mlp/wi/kernel": np.ones((3, 4), np.int32)}
+  with pytest.raises(ValueError, match="is int32, due are floats"):
+    t5x.open_t5x(write_legacy(tmp_path / "a", target))
+
+
+def test_an_error_quotes_no_page_of_bytes(tmp_path):
+  (tmp_path / "checkpoint").write_bytes(bytes(10_000))
+  with pytest.raises(ValueError, match="broken or cut") as error:
+    t5x.read_t5x(tmp_path)
+  assert len(str(error.value)) < 500
+
+
 def test_a_cloud_path_is_tensorstores_own():
   spec = tensorstore.KvStore.Spec(
     stored_arrays.kvstore("gs://bucket/t5x/checkpoint_7")

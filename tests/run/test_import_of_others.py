@@ -116,6 +116,31 @@ def test_an_array_without_a_place_must_be_allowed(tmp_path, capsys):
   assert status == 0 and result["unused"] == list(extra)
 
 
+@pytest.mark.parametrize("form", ["t5x", "sentence-transformers"])
+def test_the_format_it_looks_like_is_told(tmp_path, capsys, form):
+  write(tmp_path / "theirs")
+  status, _, error, _ = run(tmp_path, capsys, form=form)
+  assert status == 2 and error.count("\n") == 1
+  assert error.endswith("; it looks like --format=huggingface\n")
+
+
+def test_a_bucket_or_a_file_is_no_folder_of_theirs(tmp_path, capsys):
+  for path, match in (
+    ("gs://bucket/model", "copy it to this machine first"),
+    (str(write_file(tmp_path / "model.safetensors")), "is a file; give the"),
+  ):
+    status = import_.main(
+      ["--format=huggingface", f"--checkpoint={path}", "--output=model"]
+    )
+    error = capsys.readouterr().err
+    assert status == 2 and match in error and error.count("\n") == 1
+
+
+def write_file(path):
+  path.write_bytes(b"")
+  return path
+
+
 def test_half_an_encoder_is_never_drawn(tmp_path, capsys):
   write(tmp_path / "theirs")
   path = tmp_path / "theirs/model.safetensors"

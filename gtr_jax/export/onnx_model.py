@@ -18,6 +18,7 @@ from gtr_jax.export import (
   model_card,
   onnx_file,
   onnx_graph,
+  onnx_modules,
   onnx_usage,
   towers,
 )
@@ -52,6 +53,8 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   towers.write(original, directory)
   text = json.dumps(_config(original), indent=2) + "\n"
   (directory / "config.json").write_text(text, encoding="utf-8")
+  if onnx_modules.fits(original):
+    onnx_modules.write(original, directory)
   model_card.write(original, onnx_usage.usage(original), directory)
 
 

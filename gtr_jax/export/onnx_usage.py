@@ -1,6 +1,6 @@
 """How to use a folder of ONNX models; a test runs the code."""
 
-from gtr_jax.export import model_card, onnx_pooling, towers
+from gtr_jax.export import model_card, onnx_modules, onnx_pooling, towers
 from gtr_jax.export import original as original_lib
 
 _HOW_TO = """\
@@ -39,16 +39,23 @@ scores = queries @ passages.T  # cosines
 - Inputs: `input_ids` and `attention_mask`, int64 [batch, length], both free.
   Id 0 is padding and never counts, whatever the mask says.
 - Output `sentence_embedding`: float32 [batch, {dim}], unit length.
-{tokens}- {models}
-- `tokenizer.json` gives SentencePiece's ids.  It does not cut and adds no
-  prompt; `towers.json` has the length and the prompt of queries and of
-  passages.
+{tokens}{modules}- {models}
+- `tokenizer.json` does not cut and adds no prompt; `towers.json` has the length
+  and the prompt of queries and of passages.  It gives SentencePiece's ids, but
+  where two orders of the same pieces are equally likely, as in `!!!!!!`:
+  `tokenizers` adds in float64, SentencePiece in float32, and rounding decides.
+  `spiece.model` is SentencePiece's own file.
 """
 
 _TOKENS = """\
 - Output `last_hidden_state`: float32 [batch, length, {dim}], the projected
   tokens, for software that takes their mean and scales it to unit length by
   itself; that gives `sentence_embedding`.
+"""
+
+_SENTENCE_TRANSFORMERS = """\
+- With `optimum-onnx`, `SentenceTransformer(folder, backend="onnx")` reads the
+  folder; `encode_query` and `encode_document` put the prompts first.
 """
 
 
@@ -61,6 +68,7 @@ def usage(original: original_lib.Original) -> model_card.Usage:
   how_to = _HOW_TO.format(
     dim=dim,
     tokens=_TOKENS.format(dim=dim) if has_tokens else "",
+    modules=_SENTENCE_TRANSFORMERS if onnx_modules.fits(original) else "",
     models=(
       f"{files} reads queries and passages."
       if original.is_shared

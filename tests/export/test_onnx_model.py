@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import json
 import re
 import subprocess
@@ -256,6 +257,11 @@ def test_large_arrays_stand_beside_and_the_readmes_code_runs(
     capture_output=True,
     text=True,
   )
+  modules = json.loads((tmp_path / "modules.json").read_text())
+  kinds = [module["type"].rpartition(".")[2] for module in modules]
+  assert kinds == ["Transformer", "Pooling", "Normalize"]
+  width = json.loads((tmp_path / "1_Pooling/config.json").read_text())
+  assert width["word_embedding_dimension"] == 12
   texts = {
     "query": "how do I parse json",
     "passage": "json: encoder and decoder",
@@ -288,3 +294,18 @@ def test_a_wrong_matrix_is_not_kept(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match="differ by"):
     artifact.make(original_of(), onnx_model, tmp_path / "folder")
   assert not list(tmp_path.iterdir())
+
+
+def test_sentence_transformers_onnx_backend_gives_the_same(tmp_path):
+  for library in ("torch", "sentence_transformers", "optimum.onnxruntime"):
+    reason = f"{library} is not installed; it is no requirement"
+    pytest.importorskip(library, reason=reason)
+  library = importlib.import_module("sentence_transformers")
+  original = original_of()
+  onnx_model.write(original, tmp_path)
+  model = library.SentenceTransformer(str(tmp_path), backend="onnx")
+  texts = ["one text", "", "</s> a longer one " * 20]
+  rows, _ = tokenizer().encode(texts, 32, "query")
+  due = expected_of(original, vocabulary.pad(rows, 32))
+  actual = model.encode(texts, prompt_name="query")
+  np.testing.assert_allclose(actual, due, atol=1e-5)

@@ -126,12 +126,12 @@ def _checkpoint_folder(path: str) -> str:
 def _top_level(path: str) -> set[str]:
   if "://" not in path:
     return set(os.listdir(path))
-  keys = (
-    tensorstore.KvStore.open(stored_arrays.kvstore(path))
-    .result()
-    .list()
-    .result()
-  )
+  try:
+    store = tensorstore.KvStore.open(stored_arrays.kvstore(path)).result()
+    keys = store.list().result()
+  except stored_arrays.BROKEN as error:
+    reason = " ".join(str(error).split())
+    raise ValueError(f"{path}: cannot be listed ({reason:.300})") from None
   return {key.decode().split("/")[0] for key in keys}
 
 

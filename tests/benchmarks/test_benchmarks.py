@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 
 import pytest
 
@@ -59,3 +60,18 @@ def test_prints_its_figures(name, capsys):
   for line in lines:
     assert line["value"] > 0 and line["unit"]
     assert line["versions"]["jax"] and line["hardware"]["devices"]
+
+
+def test_memory_of_an_import_is_watched(capsys, tmp_path):
+  pytest.importorskip("safetensors", reason="needs the extra interop")
+  if not pathlib.Path("/proc/self/status").is_file():
+    pytest.skip("there is no /proc here")
+  module = importlib.import_module("benchmarks.import_memory")
+  module.main(
+    ["--layers=1", "--width=64", "--mlp_dim=64", "--shard_mib=4"]
+    + ["--dtype=float32", f"--folder={tmp_path}"]
+  )
+  (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+  assert line["figure"] == "import: memory" and line["value"] > 0
+  assert line["largest_file"] < line["all_files"]
+  assert not list(tmp_path.iterdir())

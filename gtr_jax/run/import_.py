@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
 
 # T5's own, and that of all models in gin_configs/.
 _T5_MAX_DISTANCE = 128
+# Bytes in float32; an import never holds its model, a comparison does.
+_MOST_COMPARED = 2 * 2**30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +71,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help="leave out arrays that the model has no place for; a decoder always"
     " is",
   )
-  parser.add_argument(
-    "--unchecked",
+  check = parser.add_mutually_exclusive_group()
+  check.add_argument(
+    "--checked",
     action="store_true",
-    help="do not compare with transformers or sentence-transformers where they"
-    " are installed, which loads the model twice",
+    help="compare with transformers or sentence-transformers, where they are"
+    f" installed, a model of more than {_MOST_COMPARED // 2**30} GiB, too; its"
+    " parameters are then in memory twice",
+  )
+  check.add_argument(
+    "--unchecked", action="store_true", help="compare no model with them"
   )
   parser.add_argument(
     "--seed", type=int, default=0, help="of --initialize_missing"
@@ -93,20 +100,20 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
   # Nothing that looks like a model directory is there before it is whole.
   with placement.new_directory(output) as directory, _named(args.checkpoint):
     _write(directory, plan, tokenizer, checkpoint.step)
-    comparison = None
-    if not args.unchecked:
+    comparison, not_compared = None, _why_not_compared(args, plan)
+    if not not_compared:
       comparison = import_comparison.compare(
         args.format, args.checkpoint, directory
       )
   result = {
     "model": str(output),
-    "parameters": sum(array.size for array in plan.arrays.values()),
+    "parameters": plan.num_parameters,
     "unused": list(plan.unused),
     "missing": list(plan.missing),
     "checked": comparison is not None,
   }
   print(_summary(result, checkpoint.step))
-  print(import_comparison.summary(args.format, comparison))
+  print(not_compared or import_comparison.summary(args.format, comparison))
   if tokenizer is None:
     print("no vocabulary: the model takes token ids; --vocabulary gives one")
   return result
@@ -138,6 +145,22 @@ class _Plan:
   arrays: "Mapping[str, lazy_arrays.LazyArray]"
   unused: tuple[str, ...]
   missing: tuple[str, ...]
+
+  @property
+  def num_parameters(self) -> int:
+    return sum(array.size for array in self.arrays.values())
+
+
+def _why_not_compared(args: argparse.Namespace, plan: _Plan) -> str | None:
+  """Why the libraries are not asked; None if they shall be."""
+  if args.unchecked:
+    return "not compared: --unchecked"
+  if args.checked or 4 * plan.num_parameters <= _MOST_COMPARED:
+    return None
+  return (
+    f"not compared: {4 * plan.num_parameters / 2**30:.1f} GiB of parameters"
+    " would be in memory twice; --checked compares them all the same"
+  )
 
 
 def _plan(

@@ -12,7 +12,7 @@ import pytest
 
 from gtr_jax.checkpoints import manager, names, streaming
 from gtr_jax.data import vocabulary
-from gtr_jax.run import import_, model_directory
+from gtr_jax.run import import_, import_comparison, model_directory
 
 ROOT = pathlib.Path(__file__).parents[2]
 WIDE = {"1.0": ["wi"], "1.1": ["wi_0", "wi_1"]}
@@ -230,6 +230,29 @@ def test_a_model_directory_is_not_overwritten(tmp_path, capsys):
   capsys.readouterr()
   assert import_checkpoint(tmp_path)[0] == 2
   assert "holds checkpoints already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  "flags, most, asked",
+  [
+    ([], 10**9, True),
+    ([], 100, False),
+    (["--checked"], 100, True),
+    (["--unchecked"], 10**9, False),
+  ],
+)
+def test_a_large_model_is_compared_on_demand(
+  tmp_path, capsys, monkeypatch, flags, most, asked
+):
+  calls = []
+  monkeypatch.setattr(import_, "_MOST_COMPARED", most)
+  monkeypatch.setattr(
+    import_comparison, "compare", lambda *args: calls.append(args)
+  )
+  assert import_checkpoint(tmp_path, *flags)[0] == 0
+  output = capsys.readouterr().out
+  assert bool(calls) == asked
+  assert ("would be in memory twice" in output) == (not asked and not flags)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):

@@ -24,6 +24,7 @@ class Stored:
   Attributes:
     key: its folder's name.
     shape: if it is known.
+    written: the shape of the parts in which several devices wrote it, if known.
     driver: zarr, or zarr3.
     ocdbt: whether all arrays are in one key-value store.
   """
@@ -32,6 +33,7 @@ class Stored:
   shape: tuple[int, ...] | None = None
   driver: str = "zarr"
   ocdbt: bool = False
+  written: tuple[int, ...] | None = None
 
 
 def kvstore(folder: str) -> dict[str, Any]:
@@ -114,12 +116,19 @@ def _store(folder: str, stored: Stored) -> Any:
     store = tensorstore.open(spec, open=True, read=True).result()
   except BROKEN as error:
     raise _broken(folder, stored.key, error) from None
+  name = f"{folder}: array {stored.key} is {tuple(store.shape)}"
   if stored.shape is not None and tuple(store.shape) != stored.shape:
-    raise ValueError(
-      f"{folder}: array {stored.key} is {tuple(store.shape)}, its index says"
-      f" {stored.shape}"
-    )
+    raise ValueError(f"{name}, its index says {stored.shape}")
+  if stored.written is not None and not _divides(stored.written, store.shape):
+    raise ValueError(f"{name}, its index says parts of {stored.written}")
   return store
+
+
+def _divides(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+  return len(part) == len(whole) and all(
+    size % step == 0 if step else size == 0
+    for step, size in zip(part, whole, strict=True)
+  )
 
 
 def _read(folder: str, key: str, store: Any) -> np.ndarray:

@@ -214,10 +214,15 @@ def _orbax_leaves(index: Mapping[str, Any]) -> dict[str, stored_arrays.Stored]:
     keys = [str(key["key"]) for key in entry["key_metadata"]]
     value = entry["value_metadata"]
     if not value.get("skip_deserialize"):
-      shape = value.get("write_shape")
-      shape = None if shape is None else tuple(shape)
+      # What one device wrote: all of it, its shard, or a part even of an array
+      # that all devices hold.
+      written = value.get("write_shape")
       leaves["/".join(keys)] = stored_arrays.Stored(
-        ".".join(keys), shape, driver, ocdbt
+        ".".join(keys),
+        None,
+        driver,
+        ocdbt,
+        None if written is None else tuple(written),
       )
   return leaves
 

@@ -2,10 +2,13 @@ import json
 import shutil
 
 import flax.serialization
+import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 import tensorstore
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gtr_jax.checkpoints import names, stored_arrays, t5x
 
@@ -204,6 +207,27 @@ def test_orbax_with_and_without_ocdbt(tmp_path, ocdbt, write_index):
 
 
 ARRAY = "target.encoder.layers_0.mlp.wi.kernel"
+
+
+def test_orbax_by_several_devices(tmp_path):
+  """Each writes a part, of replicated arrays too; the index has their shape."""
+  mesh = jax.make_mesh((8,), ("data",))
+  rows = {"a": np.arange(64, dtype=np.float32).reshape(16, 4)}
+  whole = {"b": np.arange(16, dtype=np.float32)}
+  put = lambda tree, *axes: jax.device_put(
+    tree, NamedSharding(mesh, PartitionSpec(*axes))
+  )
+  tree = {
+    "target": {**put(rows, "data"), **put(whole)},
+    "state": {"step": put(np.int32(7))},
+  }
+  with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
+    checkpointer.save(tmp_path / "checkpoint_7" / "state", tree)
+  index = (tmp_path / "checkpoint_7" / "state" / "_METADATA").read_text()
+  assert '"write_shape": [2]' in index  # Or this would test nothing.
+  loaded = t5x.read_t5x(tmp_path / "checkpoint_7")
+  assert loaded.step == 7
+  assert_is_tree(loaded.params, {**rows, **whole})
 
 
 def drop_chunk(root):

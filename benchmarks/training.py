@@ -13,6 +13,7 @@ from gtr_jax.layers import mlp
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 from gtr_jax.objectives import contrastive
 from gtr_jax.retrieval import encode as encode_lib
+from gtr_jax.retrieval import towers as towers_lib
 from gtr_jax.training import optimizers
 from gtr_jax.training import state as state_lib
 from gtr_jax.training import step as step_lib
@@ -131,9 +132,9 @@ def encoder(
       towers, params, tokens, "passage", None, segments, num_texts
     )
 
+  functions = {"query": passages, "passage": passages}
   return encode_lib.Encoder(
-    {"query": passages, "passage": passages},
-    parameters(size),
+    towers_lib.Towers(functions, parameters(size)),
     tokenizer,
     passage_length=size.passage_length,
   )

@@ -53,6 +53,15 @@ class T5XCheckpoint:
   optimizer_state: dict[str, dict[str, Any]] | None
 
 
+def is_checkpoint(folder: pathlib.Path) -> bool:
+  """Whether a local folder is a checkpoint, or holds some as T5X names them."""
+  if not folder.is_dir():
+    return False
+  if (folder / "checkpoint").is_file() or (folder / "state").is_dir():
+    return True
+  return any(map(_STEP_FOLDER.fullmatch, os.listdir(folder)))
+
+
 def read_t5x(
   path: str | os.PathLike[str], with_optimizer_state: bool = True
 ) -> T5XCheckpoint:

@@ -102,6 +102,7 @@ def _description(
     "checkpoint_hash": original.checkpoint_hash,
     "step": original.step,
     "embedding_dim": original.embedding_dim,
+    "vocab_size": original.model.query_encoder.vocab_size,
     "dtype": original.dtype,
     "activation_dtype": str(original.activation_dtype),
     "query_length": original.query_length,

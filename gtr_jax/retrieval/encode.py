@@ -4,20 +4,41 @@ import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from gtr_jax import partitioning
 from gtr_jax.files import titles
 from gtr_jax.retrieval import batching
-from gtr_jax.retrieval import towers as towers_lib
-from gtr_jax.retrieval.towers import Embeddings, Report, TowerFunction
-from gtr_jax.types import Params, TokenRows, TowerName
+from gtr_jax.retrieval.towers import Embeddings, Report
+from gtr_jax.types import TokenRows, TowerName
 
 _WINDOW = 16_384
+
+
+class RowTowers(Protocol):
+  """Both towers: rows of token ids to embeddings, in batches that they plan."""
+
+  @property
+  def mesh(self) -> Mesh | None: ...
+
+  def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]: ...
+
+  def encode(
+    self,
+    rows: Sequence[np.ndarray],
+    batches: Sequence[batching.Batch],
+    tower: TowerName,
+    meanwhile: Callable[[], None] = lambda: None,
+    report: Report | None = None,
+  ) -> Embeddings:
+    """See `towers.Towers.encode`."""
+    ...
+
+  def nothing(self, tower: TowerName, num_texts: int = 0) -> Embeddings: ...
 
 
 @dataclass(frozen=True)
@@ -28,40 +49,32 @@ class Encoder:
   on the batches, up to the rounding of the activations (1e-6 in float32).
 
   Attributes:
-    towers: for "query" and "passage", parameters and rows of tokens to
-      embeddings; see `towers.TowerFunction`.  With one function for both, what
-      one has compiled serves the other.
-    params: of the towers; those not yet on the mesh are copied to each device.
+    towers: what computes; `towers.Towers`, or `foreign_towers.ForeignTowers`.
     tokenizer: None where a model came without a vocabulary; then only
       `encode_tokens` works.
     query_length, passage_length: tokens of a text at most, EOS included.
-    mesh: devices that share each batch along its "data" axis; None takes one.
-    batch_tokens: tokens in a batch, padding included, on each device; None is
-      8,192, and 2,048 on a CPU.
-    packs: whether texts may share rows, where that is less work.
-    rules: by which the parameters are spread over the mesh, if they are.
     vocab_size: rows of the token table; ids from there on are refused.  None
       checks nothing.
     checkpoint_hash: names the parameters in what is made with them.
   """
 
-  towers: Mapping[TowerName, TowerFunction]
-  params: Params = field(repr=False)
+  towers: RowTowers
   tokenizer: TokenRows | None
   query_length: int = 64
   passage_length: int = 512
-  mesh: Mesh | None = None
-  batch_tokens: int | None = None
-  packs: bool = True
-  rules: partitioning.Rules = partitioning.STANDARD_RULES
   vocab_size: int | None = None
   checkpoint_hash: str | None = None
 
   def __post_init__(self):
-    for name in ("query_length", "passage_length", "batch_tokens"):
+    for name in ("query_length", "passage_length"):
       value = getattr(self, name)
-      if value is not None and value < 1:
+      if value < 1:
         raise ValueError(f"{name} is {value}: give 1 or more")
+
+  @property
+  def mesh(self) -> Mesh | None:
+    """Devices that share each batch; None is one."""
+    return self.towers.mesh
 
   def encode_queries(self, queries: Sequence[str]) -> Embeddings:
     """Unit vectors of queries, in their order."""
@@ -88,7 +101,7 @@ class Encoder:
     _check_sequence(texts, "texts")
     _check_tower(tower)
     if not len(texts):
-      return self._towers.nothing(tower), 0
+      return self.towers.nothing(tower), 0
     windows = self.encode_windows(_windows(texts), tower, report)
     embeddings, cuts = zip(*windows, strict=True)
     return np.concatenate(embeddings), sum(cuts)
@@ -134,12 +147,12 @@ class Encoder:
       following = _Following(tokenize, texts, num_steps=len(batches))
       if window is not None:
         rows, num_cut = window
-        embeddings = self._towers.encode(
+        embeddings = self.towers.encode(
           rows, batches, tower, following.step, report
         )
         yield embeddings, num_cut
       window = following.finish()
-      batches = self._towers.plan(window[0])
+      batches = self.towers.plan(window[0])
 
   def encode_tokens(
     self, ids: Int[np.ndarray, "n L"], tower: TowerName = "query"
@@ -161,7 +174,7 @@ class Encoder:
       row[:length].astype(np.int32)
       for row, length in zip(ids, lengths, strict=True)
     ]
-    return self._towers.encode(rows, self._towers.plan(rows), tower)
+    return self.towers.encode(rows, self.towers.plan(rows), tower)
 
   def length(self, tower: TowerName) -> int:
     """Tokens of a text at most, EOS included."""
@@ -176,17 +189,6 @@ class Encoder:
         " into the model directory"
       )
     return self.tokenizer.encode(list(texts), self.length(tower), tower)
-
-  @functools.cached_property
-  def _towers(self) -> towers_lib.Towers:
-    return towers_lib.Towers(
-      self.towers,
-      self.params,
-      self.batch_tokens,
-      self.mesh,
-      self.packs,
-      self.rules,
-    )
 
 
 class _Following:

@@ -3,8 +3,9 @@
 import collections
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,15 +35,27 @@ _CPU_BATCH_TOKENS = 2_048
 class Towers:
   """Both towers with their parameters, fed in batches of fixed shapes.
 
-  Attributes: see `encode.Encoder`.
+  Attributes:
+    functions: for "query" and "passage".  With one function for both, what one
+      has compiled serves the other.
+    params: of the towers; those not yet on the mesh are copied to each device.
+    batch_tokens: tokens in a batch, padding included, on each device; None is
+      8,192, and 2,048 on a CPU.
+    mesh: devices that share each batch along its "data" axis; None takes one.
+    packs: whether texts may share rows, where that is less work.
+    rules: by which the parameters are spread over the mesh, if they are.
   """
 
   functions: Mapping[TowerName, TowerFunction]
   params: Params = field(repr=False)
-  batch_tokens: int | None
+  batch_tokens: int | None = None
   mesh: Mesh | None = None
   packs: bool = True
   rules: partitioning.Rules = partitioning.STANDARD_RULES
+
+  def __post_init__(self):
+    if self.batch_tokens is not None and self.batch_tokens < 1:
+      raise ValueError(f"batch_tokens is {self.batch_tokens}: give 1 or more")
 
   def plan(self, rows: Sequence[np.ndarray]) -> list[batching.Batch]:
     lengths = np.array([len(row) for row in rows], np.int64)
@@ -68,16 +81,8 @@ class Towers:
     if not batches:
       return self.nothing(tower, len(rows))
     texts = packing.from_arrays(rows)
-    parts = []
-    for batch, result in self._results(texts, batches, tower, meanwhile):
-      parts.append(np.asarray(result, np.float32)[batch.slots >= 0])
-      if report is not None:
-        report(len(batch.texts))
-    embeddings = np.zeros((len(rows), parts[0].shape[1]), np.float32)
-    for batch, part in zip(batches, parts, strict=True):
-      embeddings[batch.texts] = part
-    _check_finite(embeddings)
-    return embeddings
+    results = self._results(texts, batches, tower, meanwhile)
+    return gathered(results, len(rows), report)
 
   def _results(
     self,
@@ -185,6 +190,34 @@ def _compile(
     return on_own_rows(params, tokens, segments)
 
   return jax.jit(encode, static_argnums=3, out_shardings=whole)
+
+
+def gathered(
+  results: Iterable[tuple[batching.Batch, Any]],
+  num_rows: int,
+  report: Report | None,
+) -> Embeddings:
+  """Embeddings in the order of their texts, zeros for those of no token.
+
+  Args:
+    results: batches, one at least, and their embeddings [r, S, D].
+    num_rows: texts in all.
+    report: called with the number of texts of each batch.
+
+  Raises:
+    ValueError: NaN or infinity.
+  """
+  batches, parts = [], []
+  for batch, result in results:
+    batches.append(batch)
+    parts.append(np.asarray(result, np.float32)[batch.slots >= 0])
+    if report is not None:
+      report(len(batch.texts))
+  embeddings = np.zeros((num_rows, parts[0].shape[1]), np.float32)
+  for batch, part in zip(batches, parts, strict=True):
+    embeddings[batch.texts] = part
+  _check_finite(embeddings)
+  return embeddings
 
 
 def _check_finite(embeddings: Embeddings) -> None:

@@ -100,8 +100,6 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _encoder(args: argparse.Namespace) -> "Encoder":
-  import dataclasses
-
   from gtr_jax.run import model_directory
 
   encoder = model_directory.encoder(
@@ -109,15 +107,14 @@ def _encoder(args: argparse.Namespace) -> "Encoder":
     args.step,
     query_length=args.query_length,
     passage_length=args.passage_length,
+    batch_tokens=args.batch_tokens,
   )
   if encoder.tokenizer is None:
     raise ValueError(
       f"{args.model}: the model has no vocabulary and cannot read texts: import"
       " it again with --vocabulary"
     )
-  if args.batch_tokens is None:
-    return encoder
-  return dataclasses.replace(encoder, batch_tokens=args.batch_tokens)
+  return encoder
 
 
 def _recipe(encoder: "Encoder", tower: Any, dtype: str) -> "Recipe":

@@ -14,11 +14,8 @@ if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
   from gtr_jax.checkpoints import huggingface, lazy_arrays
   from gtr_jax.checkpoints import sizes as sizes_lib
 
-# T5's own, and that of all models in gin_configs/.
-_T5_MAX_DISTANCE = 128
 # Bytes in float32; an import never holds its model, a comparison does.
 _MOST_COMPARED = 2 * 2**30
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
@@ -223,10 +220,13 @@ def _named(checkpoint: str) -> Iterator[None]:
 
 
 def _read(args: argparse.Namespace) -> "huggingface.Checkpoint":
+  from gtr_jax.run import other_libraries
+
   try:
     return _opened(args)
   except ValueError as error:
-    form = _looks_like(pathlib.Path(args.checkpoint))
+    folder = pathlib.Path(args.checkpoint)
+    form = other_libraries.format_of(folder) if folder.is_dir() else None
     # A folder of sentence-transformers is one of Hugging Face as well.
     is_both = (args.format, form) == ("huggingface", "sentence-transformers")
     if form in (None, args.format) or is_both:
@@ -234,37 +234,16 @@ def _read(args: argparse.Namespace) -> "huggingface.Checkpoint":
     raise ValueError(f"{error}; it looks like --format={form}") from None
 
 
-def _looks_like(folder: pathlib.Path) -> str | None:
-  """The format of a folder on this machine, by the names in it."""
-  from gtr_jax.run import other_libraries
-
-  if not folder.is_dir():
-    return None
-  form = other_libraries.format_of(folder)
-  names = {path.name for path in folder.iterdir()}
-  steps = any(name.startswith("checkpoint_") for name in names)
-  if form is None and (steps or names & {"checkpoint", "state"}):
-    return "t5x"
-  return form
-
-
 def _opened(args: argparse.Namespace) -> "huggingface.Checkpoint":
-  """The checkpoint, opened; of T5X it says nothing but arrays and step."""
-  from gtr_jax.checkpoints import huggingface, names, t5x
   from gtr_jax.run import other_libraries
 
-  if args.format == "t5x":
-    opened = t5x.open_t5x(args.checkpoint, with_optimizer_state=False)
-    distance = args.relative_attention_max_distance
-    return huggingface.Checkpoint(
-      names.flatten(opened.params),
-      unused=(),
-      max_distance=_T5_MAX_DISTANCE if distance is None else distance,
-      step=opened.step,
-    )
-  return other_libraries.read(
+  opened = other_libraries.read(
     args.format, args.checkpoint, lambda line: print(line, file=sys.stderr)
   )
+  distance = args.relative_attention_max_distance
+  if args.format == "t5x" and distance is not None:
+    return dataclasses.replace(opened, max_distance=distance)
+  return opened
 
 
 def _tokenizer(path: str | None, checkpoint: "huggingface.Checkpoint") -> Any:

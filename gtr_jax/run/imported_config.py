@@ -2,7 +2,13 @@
 
 import pathlib
 import tempfile
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from gtr_jax.checkpoints import names
 from gtr_jax.checkpoints import sizes as sizes_lib
 from gtr_jax.models import dual_encoder
 from gtr_jax.run import gin_config
@@ -70,6 +76,13 @@ t5_encoder.T5Encoder:
   dropout_rate = %DROPOUT_RATE
   dtype = %ACTIVATION_DTYPE
 """
+
+
+def shapes(model: dual_encoder.DualEncoder) -> dict[str, Any]:
+  """Shape and dtype of each of a model's arrays, by flat name."""
+  tokens = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  variables = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens)
+  return names.flatten(nn.unbox(variables["params"]))
 
 
 def model(config: str) -> dual_encoder.DualEncoder:

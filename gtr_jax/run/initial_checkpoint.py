@@ -82,7 +82,7 @@ def inherited_vocabulary(path: str | None) -> pathlib.Path | None:
   the file beside another library's weights."""
   if not path:
     return None
-  if other_libraries.format_of(path) is not None:
+  if other_libraries.format_of(path) in other_libraries.READERS:
     return other_libraries.vocabulary_of(path)
   own = pathlib.Path(path)
   is_step = own.name.isdigit() and own.parent.name == manager.DIRECTORY
@@ -135,7 +135,7 @@ def _read(
   if manager.available_steps(path):
     return manager.read_params(path, manager.best_step(path), like)
   form = other_libraries.format_of(path)
-  if form is not None:
+  if form in other_libraries.READERS:
     read = other_libraries.read(form, path, say)
     if read.max_distance != _MAX_DISTANCE:
       say(

@@ -21,9 +21,14 @@ from gtr_jax.data import vocabulary
 from gtr_jax.evaluation import lengths
 from gtr_jax.files import lock, whole
 from gtr_jax.models import dual_encoder
-from gtr_jax.retrieval import encode
-from gtr_jax.run import gin_config, imported_config, other_libraries
-from gtr_jax.types import Params
+from gtr_jax.retrieval import encode, towers
+from gtr_jax.run import (
+  exported_model,
+  gin_config,
+  imported_config,
+  other_libraries,
+)
+from gtr_jax.types import Params, TowerName
 
 CONFIG_FILE = "config.gin"
 VOCABULARY = "vocabulary"
@@ -40,6 +45,7 @@ class LoadedModel:
     tokenizer: its vocabulary and prompts; None if the directory has none.
     step: of the checkpoint.
     directory: where it was read from.
+    max_length: tokens of a text that its own library reads, if it says so.
   """
 
   model: dual_encoder.DualEncoder
@@ -47,6 +53,7 @@ class LoadedModel:
   tokenizer: vocabulary.Tokenizer | None
   step: int
   directory: pathlib.Path
+  max_length: int | None = None
 
   @property
   def checkpoint_hash(self) -> str:
@@ -61,18 +68,24 @@ class LoadedModel:
 def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
   """Reads a model: its best step if the evaluations know one, else the newest.
 
-  A folder of sentence-transformers, exported by `gtr export` or another's, is
-  read as it is.
+  A folder of sentence-transformers, Hugging Face or T5X that holds all of a
+  model is read as it is.
 
   Raises:
     ValueError: if something is missing or broken; in one line.
   """
   directory = pathlib.Path(path)
   config = directory / CONFIG_FILE
+  # T5X's own folders have a config.gin, too.
+  form = other_libraries.format_of(path)
+  if form is not None and step is None:
+    return _of_other_library(path, form)
   if not config.is_file():
-    form = other_libraries.format_of(path)
-    if form is not None and step is None:
-      return _of_other_library(directory, form)
+    if exported_model.is_program(path):
+      raise ValueError(
+        f"{directory}: an export, which encodes and searches; give the model"
+        " that it was made of"
+      )
     raise ValueError(
       f"{directory}: is no model directory: it holds no {CONFIG_FILE}; give the"
       " MODEL_DIR of a `gtr train`, or make one with `gtr import`"
@@ -88,55 +101,84 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
   )
 
 
-def _of_other_library(directory: pathlib.Path, form: str) -> LoadedModel:
-  """A folder of Hugging Face or sentence-transformers, read as it is."""
-  read = other_libraries.read(form, directory, lambda line: None)
+def _of_other_library(path: str | os.PathLike[str], form: str) -> LoadedModel:
+  """Another library's folder, read as it is."""
+  read = other_libraries.read(form, path, lambda line: None)
   try:
     found = sizes.from_arrays(read.arrays)
     model = imported_config.model(
       imported_config.text(found, read.max_distance)
     )
-    strangers = [k for k in read.unused if not huggingface.is_of_decoder(k)]
-    if found.projection_dim is None or strangers:
-      lacking = ", ".join(strangers[:3]) or "no projection"
-      raise ValueError(f"holds {lacking}; make a model of it with `gtr import`")
+    differences = names.compare(imported_config.shapes(model), read.arrays)
+    unused = (*read.unused, *differences.unused)
+    strangers = [name for name in unused if not huggingface.is_of_decoder(name)]
+    if differences.missing or strangers:
+      wrong = (
+        f"lacks {', '.join(differences.missing[:3])}"
+        if differences.missing
+        else f"holds {', '.join(strangers[:3])}, which no model has"
+      )
+      raise ValueError(f"{wrong}; make a model of it with `gtr import`")
   except ValueError as error:
-    raise ValueError(f"{directory}: {error}") from None
-  arrays = {name: np.asarray(array) for name, array in read.arrays.items()}
+    raise ValueError(f"{path}: {error}") from None
+  arrays = {
+    name: np.asarray(array)
+    for name, array in read.arrays.items()
+    if name not in differences.unused
+  }
   tokenizer = read.vocabulary and other_libraries.tokenizer(
     read.vocabulary, read.query_prompt, read.passage_prompt
   )
-  return LoadedModel(model, names.unflatten(arrays), tokenizer, 0, directory)
+  return LoadedModel(
+    model,
+    names.unflatten(arrays),
+    tokenizer or None,
+    read.step,
+    pathlib.Path(path),
+    read.max_length,
+  )
 
 
 def encoder(
   path: str | os.PathLike[str],
   step: int | None = None,
-  query_length: int = lengths.GTR.query,
-  passage_length: int = lengths.GTR.passage,
+  query_length: int | None = None,
+  passage_length: int | None = None,
   mesh: jax.sharding.Mesh | None = None,
+  batch_tokens: int | None = None,
 ) -> encode.Encoder:
-  """An encoder of texts, read from a model directory.
+  """An encoder of texts, read from a model directory or an export.
 
   Args:
-    path: the model directory.
+    path: the model directory, what `gtr export` made, or another library's
+      folder.
     step: which checkpoint; None is the best, else the newest.
-    query_length: tokens of a query that are read.
-    passage_length: tokens of a passage that are read.
-    mesh: devices that share the work; None takes all of them.
+    query_length, passage_length: tokens that are read; None is what an export
+      or another library's folder says, else 64 and 512.
+    mesh: devices that share the work; None takes all of them.  An export has
+      its own.
+    batch_tokens: see `towers.Towers`; not of an export.
+
+  Raises:
+    ValueError: see `load`.
   """
-  if mesh is None:
-    mesh = partitioning.Layout().mesh()
+  if exported_model.is_program(path) and step is None:
+    return exported_model.encoder(path, query_length, passage_length)
   loaded = load(path, step)
   return make_encoder(
     loaded.model,
     loaded.params,
     loaded.tokenizer,
-    query_length,
-    passage_length,
-    mesh,
-    checkpoint_hash=loaded.checkpoint_hash,
+    _first(query_length, loaded.max_length, lengths.GTR.query),
+    _first(passage_length, loaded.max_length, lengths.GTR.passage),
+    partitioning.Layout().mesh() if mesh is None else mesh,
+    loaded.checkpoint_hash,
+    batch_tokens,
   )
+
+
+def _first(*lengths: int | None) -> int:
+  return next(length for length in lengths if length is not None)
 
 
 def make_encoder(
@@ -147,6 +189,7 @@ def make_encoder(
   passage_length: int = lengths.GTR.passage,
   mesh: jax.sharding.Mesh | None = None,
   checkpoint_hash: str | None = None,
+  batch_tokens: int | None = None,
 ) -> encode.Encoder:
   """An encoder around a model and its parameters."""
 
@@ -160,17 +203,17 @@ def make_encoder(
       model, params, tokens, "passage", None, segments, num_texts
     )
 
+  # A shared tower is one function, so that it compiles once for both.
+  shared = model.passage_encoder is None
+  functions: dict[TowerName, towers.TowerFunction] = {
+    "query": query,
+    "passage": query if shared else passage,
+  }
   return encode.Encoder(
-    # A shared tower is one function, so that it compiles once for both.
-    towers={
-      "query": query,
-      "passage": query if model.passage_encoder is None else passage,
-    },
-    params=params,
+    towers.Towers(functions, params, batch_tokens, mesh),
     tokenizer=tokenizer,
     query_length=query_length,
     passage_length=passage_length,
-    mesh=mesh,
     vocab_size=model.query_encoder.vocab_size,
     checkpoint_hash=checkpoint_hash,
   )

@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face and sentence-transformers, by their folder."""
+"""Other libraries' checkpoints: T5X, Hugging Face, sentence-transformers."""
 
 import os
 import pathlib
@@ -7,11 +7,16 @@ from collections.abc import Callable
 from gtr_jax.checkpoints import (
   hub,
   huggingface,
+  names,
   sentence_transformers,
+  t5x,
   tokenizer_json,
 )
 from gtr_jax.data import vocabulary
 
+# T5's own, and that of all models in gin_configs/: no array tells it, and T5X
+# keeps it elsewhere.
+T5_MAX_DISTANCE = 128
 READERS = {
   "huggingface": huggingface.read,
   "sentence-transformers": sentence_transformers.read,
@@ -21,21 +26,27 @@ READERS = {
 def read(
   form: str, path: str | os.PathLike[str], say: Callable[[str], None]
 ) -> huggingface.Checkpoint:
-  """Opens a checkpoint of one of `READERS`; arrays stay on disk.
+  """Opens a checkpoint; arrays stay on disk.
 
   Args:
-    form: a key of `READERS`.
-    path: a folder, or a name on the Hub.
+    form: "t5x", which tells arrays and step alone, or a key of `READERS`.
+    path: a folder; of T5X also gs://bucket/path, of others a name on the Hub.
     say: takes lines for the user.
 
   Raises:
     ValueError: nothing of the kind there; in one line.
   """
+  if form == "t5x":
+    opened = t5x.open_t5x(path, with_optimizer_state=False)
+    arrays = names.flatten(opened.params)
+    return huggingface.Checkpoint(
+      arrays, unused=(), max_distance=T5_MAX_DISTANCE, step=opened.step
+    )
   return READERS[form](hub.folder_of(path), say)
 
 
 def format_of(path: str | os.PathLike[str]) -> str | None:
-  """Which of `READERS` reads a place, None if it is not theirs."""
+  """The format of a place, None if it is none of another library's."""
   if os.fspath(path).startswith(hub.PREFIX):
     path = hub.folder_of(path)
   folder = pathlib.Path(path)
@@ -43,7 +54,7 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
     return "sentence-transformers"
   if (folder / huggingface.CONFIG_FILE).is_file():
     return "huggingface"
-  return None
+  return "t5x" if t5x.is_checkpoint(folder) else None
 
 
 def vocabulary_of(path: str | os.PathLike[str]) -> pathlib.Path | None:

@@ -10,7 +10,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gtr_jax import partitioning
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
-from gtr_jax.retrieval import encode
+from gtr_jax.retrieval import encode, foreign_towers, towers
+from gtr_jax.types import TowerName
 
 VOCAB_SIZE = 50
 
@@ -59,15 +60,21 @@ TOWERS = {"query": simple_tower, "passage": place_aware_tower}
 TABLE = np.random.default_rng(0).normal(size=(VOCAB_SIZE, 24))
 
 
+OF_TOWERS = {"functions", "params", "mesh", "batch_tokens", "packs", "rules"}
+
+
 def encoder_of(**arguments):
+  given = {name: arguments.pop(name) for name in OF_TOWERS & arguments.keys()}
+  defaults = {"functions": TOWERS, "params": TABLE.astype(np.float32)}
   return encode.Encoder(
-    **{
-      "towers": TOWERS,
-      "params": TABLE.astype(np.float32),
-      "tokenizer": Words(),
-      **arguments,
-    }
+    towers.Towers(**{**defaults, **given}),
+    **{"tokenizer": Words(), **arguments},
   )
+
+
+def towers_of(encoder):
+  assert isinstance(encoder.towers, towers.Towers)
+  return encoder.towers
 
 
 @functools.cache
@@ -89,7 +96,7 @@ def t5_encoder_of(**arguments):
     )
 
   return encoder_of(
-    towers={"query": encode_tower, "passage": encode_tower},
+    functions={"query": encode_tower, "passage": encode_tower},
     params=nn.meta.unbox(params),
     **arguments,
   )
@@ -104,17 +111,17 @@ def random_texts(seed, num_texts):
   ]
 
 
-def definition(encoder, texts, tower="passage", length=512):
+def definition(encoder, texts, tower: TowerName = "passage", length=512):
   """One text at a time, without padding."""
   rows, _ = Words().encode(texts, length, tower)
   return np.concatenate([alone(encoder, row, tower) for row in rows])
 
 
-def alone(encoder, row, tower="passage"):
+def alone(encoder, row, tower: TowerName = "passage"):
   """[1, D]."""
-  one = jax.jit(encoder.towers[tower], static_argnums=3)
+  one = jax.jit(towers_of(encoder).functions[tower], static_argnums=3)
   tokens = np.asarray(row, np.int32)[None]
-  return one(encoder.params, tokens, np.int32(tokens > 0), 1)[:, 0]
+  return one(towers_of(encoder).params, tokens, np.int32(tokens > 0), 1)[:, 0]
 
 
 @pytest.mark.parametrize("make", [encoder_of, t5_encoder_of])
@@ -152,7 +159,9 @@ def test_spread_parameters_are_gathered_where_they_are_used():
   layout = partitioning.Layout(rules=(("embed", "data"),), num_slices=2)
   mesh, whole = layout.mesh(), t5_encoder_of(batch_tokens=128)
   spread = NamedSharding(mesh, PartitionSpec("data"))
-  params = jax.device_put(whole.params, NamedSharding(mesh, PartitionSpec()))
+  params = jax.device_put(
+    towers_of(whole).params, NamedSharding(mesh, PartitionSpec())
+  )
   attention = params["encoder"]["layers_1"]["attention"]
   for name in ("query", "key", "value"):
     kernel = attention[name]["kernel"]
@@ -162,17 +171,19 @@ def test_spread_parameters_are_gathered_where_they_are_used():
   def tower(params, *arrays):
     attention = params["encoder"]["layers_1"]["attention"]
     shares.append(attention["key"]["kernel"].shape)
-    return whole.towers["passage"](params, *arrays)
+    return towers_of(whole).functions["passage"](params, *arrays)
 
   texts = random_texts(0, 30)
   due = definition(whole, texts)
   for _ in range(2):
     encoder = dataclasses.replace(
       whole,
-      mesh=mesh,
-      params=params,
-      rules=layout.all_rules(),
-      towers={"query": tower, "passage": tower},
+      towers=towers.Towers(
+        {"query": tower, "passage": tower},
+        params,
+        mesh=mesh,
+        rules=layout.all_rules(),
+      ),
     )
     embeddings = encoder.encode_passages(texts)
     np.testing.assert_allclose(embeddings, due, atol=1e-6)
@@ -185,7 +196,7 @@ def test_spread_parameters_are_gathered_where_they_are_used():
 def test_packing_changes_nothing(make):
   texts = random_texts(3, 120)
   packed, padded = make(batch_tokens=512), make(batch_tokens=512, packs=False)
-  (batch, *_) = packed._towers.plan(Words().encode(texts, 512, "passage")[0])
+  (batch, *_) = packed.towers.plan(Words().encode(texts, 512, "passage")[0])
   assert batch.slots.shape[1] > 1
   np.testing.assert_allclose(
     packed.encode_passages(texts), padded.encode_passages(texts), atol=1e-6
@@ -232,7 +243,7 @@ def test_compiles_a_shape_once():
     num_traces += 1
     return simple_tower(*arguments)
 
-  encoder = encoder_of(towers={"query": counted, "passage": counted})
+  encoder = encoder_of(functions={"query": counted, "passage": counted})
   encoder.encode_passages(random_texts(5, 300))
   first = num_traces
   assert first <= 8
@@ -240,7 +251,10 @@ def test_compiles_a_shape_once():
   assert num_traces <= first + 1
   before = num_traces
   encoder.encode_passages(random_texts(6, 300))
-  fresh = dataclasses.replace(encoder, params=encoder.params * 2)
+  doubled = dataclasses.replace(
+    towers_of(encoder), params=towers_of(encoder).params * 2
+  )
+  fresh = dataclasses.replace(encoder, towers=doubled)
   fresh.encode_passages(random_texts(6, 300))
   assert num_traces == before
 
@@ -347,6 +361,35 @@ def test_a_model_without_vocabulary_takes_ids():
   assert encoder.encode_tokens(np.array([[5, 1]])).shape == (1, 24)
   with pytest.raises(ValueError, match="vocabulary"):
     encoder.encode_queries(["a"])
+
+
+def foreign(encoder):
+  """The same towers as a library of its own, without packing."""
+
+  def function(tokens, tower):
+    if not len(tokens):
+      return np.zeros((0, 24), np.float32)
+    segments = (tokens > 0).astype(np.int32)
+    one = towers_of(encoder).functions[tower]
+    return np.asarray(one(towers_of(encoder).params, tokens, segments, 1)[:, 0])
+
+  return encode.Encoder(foreign_towers.ForeignTowers(function), Words())
+
+
+def test_another_library_may_compute():
+  own = encoder_of()
+  other, texts, done = foreign(own), [*random_texts(9, 40), ""], []
+  for tower in ("query", "passage"):
+    actual, num_cut = other.encode_texts(texts, tower, done.append)
+    due, due_cut = own.encode_texts(texts, tower)
+    np.testing.assert_allclose(actual, due, atol=1e-6)
+    assert num_cut == due_cut and sum(done) == len(texts)
+    done.clear()
+  assert other.encode_queries([]).shape == (0, 24)
+  ids = np.array([[0, 0, 0], [5, 6, 0]], np.int32)
+  actual = other.encode_tokens(ids)
+  np.testing.assert_allclose(actual, own.encode_tokens(ids), atol=1e-6)
+  assert not actual[0].any() and other.mesh is None
 
 
 def test_batches_are_small_where_a_cpu_computes():

@@ -56,6 +56,7 @@ class Encoder:
     vocab_size: rows of the token table; ids from there on are refused.  None
       checks nothing.
     checkpoint_hash: names the parameters in what is made with them.
+    step: of the checkpoint.
   """
 
   towers: RowTowers
@@ -64,6 +65,7 @@ class Encoder:
   passage_length: int = 512
   vocab_size: int | None = None
   checkpoint_hash: str | None = None
+  step: int | None = None
 
   def __post_init__(self):
     for name in ("query_length", "passage_length"):

@@ -129,19 +129,11 @@ def _source(args: argparse.Namespace, several: bool) -> Evaluate:
 
 
 def _of_model(args: argparse.Namespace) -> Evaluate:
-  from gtr_jax import partitioning
   from gtr_jax.evaluation import evaluate, lengths
   from gtr_jax.run import model_directory, progress
 
   exceptions = dict(map(lengths.parse_exception, args.length_exception))
-  loaded = model_directory.load(args.model, args.step)
-  encoder = model_directory.make_encoder(
-    loaded.model,
-    loaded.params,
-    loaded.tokenizer,
-    mesh=partitioning.Layout().mesh(),
-    checkpoint_hash=loaded.checkpoint_hash,
-  )
+  encoder = model_directory.encoder(args.model, args.step)
 
   def results(collection: "Collection"):
     query, passage = lengths.choose(
@@ -156,7 +148,7 @@ def _of_model(args: argparse.Namespace) -> Evaluate:
       measured = evaluate.evaluate(read, collection, args.depth, advance)
     made_by = {
       "model": args.model,
-      "step": loaded.step,
+      "step": encoder.step,
       "checkpoint": encoder.checkpoint_hash,
     }
     return measured, made_by

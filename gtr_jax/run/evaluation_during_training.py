@@ -11,6 +11,7 @@ from gtr_jax import partitioning
 from gtr_jax.data import python_docs, vocabulary
 from gtr_jax.evaluation import beir, evaluate, lengths, measures
 from gtr_jax.models import dual_encoder
+from gtr_jax.retrieval import encode, towers
 from gtr_jax.run import distributed, model_directory
 from gtr_jax.training import hooks
 
@@ -81,18 +82,16 @@ class Evaluation:
     if self.data.startswith(EMBEDDED):
       folder, split = _write_embedded(self.data, directory)
     collection = beir.read(folder, split, report=say)
-    encoder = model_directory.make_encoder(
-      model,
-      None,
-      tokenizer,
-      self.query_length,
-      self.passage_length,
-      mesh,
-    )
-    encoder = dataclasses.replace(encoder, rules=rules)
+    functions = model_directory.tower_functions(model)
 
     def measured(params) -> dict[str, float]:
-      trained = dataclasses.replace(encoder, params=params)
+      trained = encode.Encoder(
+        towers.Towers(functions, params, mesh=mesh, rules=rules),
+        tokenizer,
+        self.query_length,
+        self.passage_length,
+        model.query_encoder.vocab_size,
+      )
       # What stops or keeps a run must be the same for all processes.
       return distributed.from_first(
         evaluate.evaluate(trained, collection).means

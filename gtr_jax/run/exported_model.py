@@ -62,6 +62,7 @@ def encoder(
     description["passage_length"] if passage_length is None else passage_length,
     description["vocab_size"],
     description["checkpoint_hash"],
+    description["step"],
   )
 
 

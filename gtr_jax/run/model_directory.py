@@ -165,15 +165,19 @@ def encoder(
   if exported_model.is_program(path) and step is None:
     return exported_model.encoder(path, query_length, passage_length)
   loaded = load(path, step)
-  return make_encoder(
-    loaded.model,
-    loaded.params,
+  return encode.Encoder(
+    towers.Towers(
+      tower_functions(loaded.model),
+      loaded.params,
+      batch_tokens,
+      partitioning.Layout().mesh() if mesh is None else mesh,
+    ),
     loaded.tokenizer,
     _first(query_length, loaded.max_length, lengths.GTR.query),
     _first(passage_length, loaded.max_length, lengths.GTR.passage),
-    partitioning.Layout().mesh() if mesh is None else mesh,
+    loaded.model.query_encoder.vocab_size,
     loaded.checkpoint_hash,
-    batch_tokens,
+    loaded.step,
   )
 
 
@@ -181,17 +185,10 @@ def _first(*lengths: int | None) -> int:
   return next(length for length in lengths if length is not None)
 
 
-def make_encoder(
+def tower_functions(
   model: dual_encoder.DualEncoder,
-  params: Params,
-  tokenizer: vocabulary.Tokenizer | None,
-  query_length: int = lengths.GTR.query,
-  passage_length: int = lengths.GTR.passage,
-  mesh: jax.sharding.Mesh | None = None,
-  checkpoint_hash: str | None = None,
-  batch_tokens: int | None = None,
-) -> encode.Encoder:
-  """An encoder around a model and its parameters."""
+) -> dict[TowerName, towers.TowerFunction]:
+  """A model's towers; a shared one is one function, compiled once."""
 
   def query(params: Params, tokens, segments, num_texts) -> jax.Array:
     return dual_encoder.encode(
@@ -203,20 +200,8 @@ def make_encoder(
       model, params, tokens, "passage", None, segments, num_texts
     )
 
-  # A shared tower is one function, so that it compiles once for both.
   shared = model.passage_encoder is None
-  functions: dict[TowerName, towers.TowerFunction] = {
-    "query": query,
-    "passage": query if shared else passage,
-  }
-  return encode.Encoder(
-    towers.Towers(functions, params, batch_tokens, mesh),
-    tokenizer=tokenizer,
-    query_length=query_length,
-    passage_length=passage_length,
-    vocab_size=model.query_encoder.vocab_size,
-    checkpoint_hash=checkpoint_hash,
-  )
+  return {"query": query, "passage": query if shared else passage}
 
 
 def path_of(model_dir: str) -> pathlib.Path:

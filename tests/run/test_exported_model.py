@@ -74,7 +74,7 @@ def exported(model, form, output, monkeypatch):
   return output
 
 
-@pytest.mark.parametrize("form", sorted(set(export.FORMATS) - {"savedmodel"}))
+@pytest.mark.parametrize("form", export.FORMATS)
 def test_an_export_is_loaded_and_gives_the_same(
   model, tmp_path, monkeypatch, form
 ):

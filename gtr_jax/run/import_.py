@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
 # Bytes in float32; an import never holds its model, a comparison does.
 _MOST_COMPARED = 2 * 2**30
 
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--format",

@@ -219,7 +219,9 @@ def test_a_stage_starts_from_their_weights(tmp_path):
 
 def test_a_plain_t5_is_no_model_yet(tmp_path):
   write(tmp_path / "theirs")
-  with pytest.raises(ValueError, match="lacks projection_layer/kernel; make a model"):
+  with pytest.raises(
+    ValueError, match="lacks projection_layer/kernel; make a model"
+  ):
     model_directory.load(tmp_path / "theirs")
 
 

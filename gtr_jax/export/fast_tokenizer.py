@@ -57,6 +57,8 @@ def write(model_bytes: bytes, length: int, directory: pathlib.Path) -> None:
       **special,
       "clean_up_tokenization_spaces": False,
       "model_max_length": length,
+      # transformers 4 adds token types unless told, which T5 does not take.
+      "model_input_names": ["input_ids", "attention_mask"],
       # A text that spells "</s>" has no EOS in it.
       "split_special_tokens": True,
       "tokenizer_class": "PreTrainedTokenizerFast",

@@ -1,8 +1,8 @@
 """A folder that `SentenceTransformer(path)` loads, and all that build on it.
 
-T5 encoder, mean of the tokens, a matrix without bias, unit length; float32 in
-safetensors.  It is read back by sentence-transformers itself, in a process of
-its own, where that is installed.
+T5 encoder, mean of the tokens, a matrix without bias, unit length; float32 or
+bfloat16 in safetensors.  It is read back by sentence-transformers itself, in a
+process of its own, where that is installed.
 """
 
 import inspect
@@ -10,8 +10,6 @@ import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from gtr_jax.checkpoints import huggingface, names, sizes
 from gtr_jax.checkpoints import sentence_transformers as layout
@@ -21,9 +19,9 @@ from gtr_jax.export import (
   fast_tokenizer,
   model_card,
   own_reading,
+  safetensors_files,
 )
 from gtr_jax.export import original as original_lib
-from gtr_jax.files import optional
 from gtr_jax.layers import mlp, pooling
 from gtr_jax.models import text_encoder
 
@@ -69,13 +67,12 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   """
   tower = _tower(original)
   forward = _forward(tower)
-  arrays = names.flatten(original.params)
-  projection = np.asarray(arrays[layout.PROJECTION])
+  arrays = names.flatten(original.written_params)
   _write_transformer(directory, arrays, tower, forward)
   fast_tokenizer.write(
     original.tokenizer.model_bytes, original.passage_length, directory
   )
-  _write_modules(directory, original, projection)
+  _write_modules(directory, original, arrays[layout.PROJECTION])
   model_card.write(original, _USAGE, directory)
 
 
@@ -136,14 +133,15 @@ def _write_transformer(
   forward: str,
 ) -> None:
   """config.json and the encoder's weights, as T5EncoderModel has them."""
-  theirs = {}
-  for name, array in arrays.items():
-    if name == layout.PROJECTION or not name.startswith(_OF_A_TOWER):
-      continue
-    value = np.asarray(array, np.float32)
-    is_table = name.startswith("token_embedder/")
-    theirs[huggingface.name_of(name)] = value if is_table else value.T
-  _write_arrays(directory / WEIGHTS_FILE, theirs)
+  theirs = {
+    # Their matrices go from inputs to outputs; the table has a row a token.
+    huggingface.name_of(name): safetensors_files.Part(
+      array, is_transposed=not name.startswith("token_embedder/")
+    )
+    for name, array in arrays.items()
+    if name != layout.PROJECTION and name.startswith(_OF_A_TOWER)
+  }
+  safetensors_files.write(directory / WEIGHTS_FILE, theirs)
   encoder, found = tower.encoder, sizes.from_arrays(arrays)
   _write_json(
     directory / huggingface.CONFIG_FILE,
@@ -169,7 +167,8 @@ def _write_transformer(
       "use_cache": False,
       "pad_token_id": 0,
       "eos_token_id": 1,
-      "torch_dtype": "float32",
+      # Never float16, which some loaders take where nothing is said.
+      "torch_dtype": str(arrays[layout.PROJECTION].dtype),
     },
   )
 
@@ -181,7 +180,7 @@ _OF_A_TOWER = ("token_embedder/", "encoder/")
 def _write_modules(
   directory: pathlib.Path,
   original: original_lib.Original,
-  projection: np.ndarray,
+  projection: Any,
 ) -> None:
   width, dim = projection.shape
   for path in filter(None, _MODULES):
@@ -219,8 +218,9 @@ def _write_modules(
       "activation_function": "torch.nn.modules.linear.Identity",
     },
   )
-  _write_arrays(
-    directory / "2_Dense" / WEIGHTS_FILE, {"linear.weight": projection.T}
+  safetensors_files.write(
+    directory / "2_Dense" / WEIGHTS_FILE,
+    {"linear.weight": safetensors_files.Part(projection, is_transposed=True)},
   )
   _write_json(
     directory / layout.LENGTH_FILE,
@@ -238,13 +238,6 @@ def _write_modules(
       "similarity_fn_name": "cosine",
     },
   )
-
-
-def _write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-  library = optional.load("safetensors.numpy", "interop")
-  whole = {k: np.ascontiguousarray(x, np.float32) for k, x in arrays.items()}
-  # Without this note transformers takes them for another library's.
-  library.save_file(whole, path, metadata={"format": "pt"})
 
 
 def _write_json(path: pathlib.Path, content: Any) -> None:

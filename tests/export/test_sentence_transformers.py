@@ -5,6 +5,9 @@ import functools
 import importlib.util
 import io
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +19,12 @@ from flax import linen as nn
 from gtr_jax.checkpoints import names
 from gtr_jax.checkpoints import sentence_transformers as layout
 from gtr_jax.data import vocabulary
-from gtr_jax.export import artifact, consumer_process, fast_tokenizer
+from gtr_jax.export import (
+  artifact,
+  consumer_process,
+  fast_tokenizer,
+  safetensors_files,
+)
 from gtr_jax.export import original as original_lib
 from gtr_jax.export import sentence_transformers as export
 from gtr_jax.layers import mlp, pooling
@@ -70,11 +78,15 @@ def original_of(version="1.0", two_towers=False, pooling_fn=pooling.mean):
   )
   model = dual_encoder.DualEncoder(tower, tower.copy() if two_towers else None)
   tokens = jnp.ones((1, 2), jnp.int32)
-  params = nn.unbox(model.init(jax.random.key(0), tokens, tokens))["params"]
-  # Else the scales are ones, which would hide that one is forgotten.
-  params = jax.tree.map(
-    lambda x: x + 0.2 * np.sin(np.arange(x.size)).reshape(x.shape), params
-  )
+  shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), tokens, tokens))
+  rng = np.random.default_rng(0)
+
+  def draw(leaf):
+    """Scales are no ones, which would hide that one is forgotten."""
+    spread = rng.normal(size=leaf.shape) / np.sqrt(leaf.shape[0])
+    return jnp.asarray(spread + (len(leaf.shape) == 1), jnp.float32)
+
+  params = jax.tree.map(draw, nn.unbox(shapes)["params"])
   return original_lib.Original(
     model, params, own_tokenizer(), 32, 32, "0123456789abcdef", step=7
   )
@@ -140,9 +152,8 @@ def test_the_folder_holds_the_model(tmp_path, alone, version):
 def test_a_learned_temperature_stays_behind(tmp_path, alone):
   original = original_of()
   params = {**original.params, "temperature": {"logit": jnp.zeros(())}}
-  original = dataclasses.replace(original, params=params)
-  artifact.make(original, export, tmp_path / "folder")
-  assert "temperature/logit" not in layout.read(tmp_path / "folder").arrays
+  export.write(dataclasses.replace(original, params=params), tmp_path)
+  assert "temperature/logit" not in layout.read(tmp_path).arrays
 
 
 @pytest.mark.parametrize(
@@ -165,19 +176,35 @@ def test_two_lengths_are_refused(tmp_path, alone):
 
 
 def test_a_wrong_matrix_leaves_nothing(tmp_path, alone, monkeypatch):
-  kept = export._write_arrays
+  kept = safetensors_files.write
 
-  def forgetful(path, arrays):
+  def forgetful(path, parts):
     scaled = {
-      k: x * 1.1 if "block.1.layer.1.DenseReluDense.wo" in k else x
-      for k, x in arrays.items()
+      k: x._replace(array=x.array * 1.1)
+      if "1.layer.1.DenseReluDense.wo" in k
+      else x
+      for k, x in parts.items()
     }
     kept(path, scaled)
 
-  monkeypatch.setattr(export, "_write_arrays", forgetful)
+  monkeypatch.setattr(safetensors_files, "write", forgetful)
   with pytest.raises(ValueError, match="embeddings differ by"):
     artifact.make(original_of(), export, tmp_path / "folder")
   assert not list(tmp_path.iterdir())
+
+
+def test_bfloat16_is_in_the_files_and_in_the_config(tmp_path):
+  original = dataclasses.replace(original_of(), dtype="bfloat16")
+  export.write(original, tmp_path)
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["torch_dtype"] == "bfloat16"
+  read = layout.read(tmp_path)
+  for name, array in names.flatten(original.written_params).items():
+    np.testing.assert_array_equal(
+      np.asarray(read.arrays[name], np.float32), np.asarray(array, np.float32)
+    )
+  for path in ("model.safetensors", "2_Dense/model.safetensors"):
+    assert b'"BF16"' in (tmp_path / path).read_bytes()[:200]
 
 
 HARD = [
@@ -213,6 +240,8 @@ def test_the_same_text_gives_the_same_ids(tmp_path, make):
     assert read.encode(text).ids == due.tolist(), text
   settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
   assert settings["split_special_tokens"] is True
+  # With transformers 4 a T5 would be given token types, and fail.
+  assert settings["model_input_names"] == ["input_ids", "attention_mask"]
   assert (settings["pad_token"], settings["eos_token"]) == ("<pad>", "</s>")
   assert (tmp_path / "spiece.model").read_bytes() == tokenizer.model_bytes
 
@@ -245,6 +274,53 @@ def test_sentence_transformers_gives_the_same(tmp_path, version):
   parity = json.loads((output / "parity.json").read_text())
   assert parity["checked"] is True
   assert parity["checked_by"].startswith("sentence-transformers ")
+
+
+CONSUMER = """
+import sys
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+{code}
+texts = ["one", "", "a longer text than one " * 40]
+alone = np.stack([model.encode_query(text) for text in texts])
+np.testing.assert_allclose(model.encode_query(texts), alone, atol=1e-6)
+prompted = model.encode(["query: " + text for text in texts])
+np.testing.assert_allclose(prompted, alone, atol=1e-6)
+named = model.encode(texts, prompt_name="document")
+np.testing.assert_allclose(model.encode_document(texts), named, atol=1e-6)
+assert abs(alone - named).max() > 1e-2
+assert model.tokenize(texts)["input_ids"].shape[1] == 32
+assert model.similarity_fn_name == "cosine" and scores.shape == (1, 1)
+assert model.encode(texts, truncate_dim=5).shape == (3, 5)
+assert model.get_sentence_embedding_dimension() == 12
+model.save(sys.argv[1])
+"""
+
+
+def test_the_cards_code_and_what_users_do(tmp_path):
+  """Also: what their library saves again is imported as the same model."""
+  needs_the_consumer()
+  original = original_of("1.1")
+  folder = tmp_path / "folder"
+  folder.mkdir()
+  export.write(original, folder)
+  card = (folder / "README.md").read_text()
+  code = card.partition("```python\n")[2].partition("```")[0]
+  code = code.replace('"PATH"', f'{str(folder)!r}, device="cpu"')
+  subprocess.run(
+    [sys.executable, "-c", CONSUMER.format(code=code), tmp_path / "saved"],
+    check=True,
+    env={
+      **os.environ,
+      "HF_HUB_OFFLINE": "1",
+      "TOKENIZERS_PARALLELISM": "false",
+    },
+  )
+  read = layout.read(tmp_path / "saved")
+  assert read.query_prompt == "query: "
+  for name, array in names.flatten(original.params).items():
+    np.testing.assert_array_equal(np.asarray(read.arrays[name]), array)
 
 
 def test_what_sentence_transformers_does_not_load_is_told(tmp_path):

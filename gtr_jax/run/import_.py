@@ -87,11 +87,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.export import placement
-  from gtr_jax.run import import_comparison
+  from gtr_jax.run import import_comparison, import_source
 
   output = pathlib.Path(args.output)
   _require_free(output)
-  checkpoint = _read(args)
+  checkpoint = import_source.open_checkpoint(
+    args.format,
+    args.checkpoint,
+    args.relative_attention_max_distance,
+    lambda line: print(line, file=sys.stderr),
+  )
   tokenizer = _tokenizer(args.vocabulary, checkpoint)
   with _named(args.checkpoint):
     plan = _plan(args, checkpoint, tokenizer)
@@ -218,33 +223,6 @@ def _named(checkpoint: str) -> Iterator[None]:
     text = str(error)
     place = "" if text.startswith(checkpoint) else f"{checkpoint}: "
     raise ValueError(f"{place}{text}") from error
-
-
-def _read(args: argparse.Namespace) -> "huggingface.Checkpoint":
-  from gtr_jax.run import other_libraries
-
-  try:
-    return _opened(args)
-  except ValueError as error:
-    folder = pathlib.Path(args.checkpoint)
-    form = other_libraries.format_of(folder) if folder.is_dir() else None
-    # A folder of sentence-transformers is one of Hugging Face as well.
-    is_both = (args.format, form) == ("huggingface", "sentence-transformers")
-    if form in (None, args.format) or is_both:
-      raise
-    raise ValueError(f"{error}; it looks like --format={form}") from None
-
-
-def _opened(args: argparse.Namespace) -> "huggingface.Checkpoint":
-  from gtr_jax.run import other_libraries
-
-  opened = other_libraries.read(
-    args.format, args.checkpoint, lambda line: print(line, file=sys.stderr)
-  )
-  distance = args.relative_attention_max_distance
-  if args.format == "t5x" and distance is not None:
-    return dataclasses.replace(opened, max_distance=distance)
-  return opened
 
 
 def _tokenizer(path: str | None, checkpoint: "huggingface.Checkpoint") -> Any:

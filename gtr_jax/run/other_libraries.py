@@ -1,5 +1,6 @@
 """Other libraries' checkpoints: T5X, Hugging Face, sentence-transformers."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from gtr_jax.checkpoints import (
   tokenizer_json,
 )
 from gtr_jax.data import vocabulary
+from gtr_jax.export import t5x_gin, towers
 
 # T5's own, and that of all models in gin_configs/: no array tells it, and T5X
 # keeps it elsewhere.
@@ -29,7 +31,8 @@ def read(
   """Opens a checkpoint; arrays stay on disk.
 
   Args:
-    form: "t5x", which tells arrays and step alone, or a key of `READERS`.
+    form: "t5x", which tells arrays and step alone but for an export of ours, or
+      a key of `READERS`.
     path: a folder; of T5X also gs://bucket/path, of others a name on the Hub.
     say: takes lines for the user.
 
@@ -37,12 +40,37 @@ def read(
     ValueError: nothing of the kind there; in one line.
   """
   if form == "t5x":
-    opened = t5x.open_t5x(path, with_optimizer_state=False)
-    arrays = names.flatten(opened.params)
-    return huggingface.Checkpoint(
-      arrays, unused=(), max_distance=T5_MAX_DISTANCE, step=opened.step
-    )
+    return _of_t5x(path)
   return READERS[form](hub.folder_of(path), say)
+
+
+def _of_t5x(path: str | os.PathLike[str]) -> huggingface.Checkpoint:
+  """Arrays and step, and what `gtr export` wrote beside them, if it did."""
+  opened = t5x.open_t5x(path, with_optimizer_state=False)
+  arrays = names.flatten(opened.params)
+  checkpoint = huggingface.Checkpoint(
+    arrays, unused=(), max_distance=T5_MAX_DISTANCE, step=opened.step
+  )
+  folder = t5x_export_of(path)
+  if folder is None:
+    return checkpoint
+  told = towers.read(folder)
+  return dataclasses.replace(
+    checkpoint,
+    max_distance=t5x_gin.read(folder / t5x_gin.MODEL_FILE).max_distance,
+    vocabulary=huggingface.vocabulary_of(folder),
+    query_prompt=told["query"].prompt,
+    passage_prompt=told["passage"].prompt,
+  )
+
+
+def t5x_export_of(path: str | os.PathLike[str]) -> pathlib.Path | None:
+  """The folder of `gtr export --format=t5x` that a checkpoint is in, or is."""
+  for folder in (pathlib.Path(path), pathlib.Path(path).parent):
+    files = (folder / t5x_gin.MODEL_FILE, folder / towers.TOWERS_FILE)
+    if all(file.is_file() for file in files):
+      return folder
+  return None
 
 
 def format_of(path: str | os.PathLike[str]) -> str | None:

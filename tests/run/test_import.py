@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import resource
@@ -12,6 +13,8 @@ import pytest
 
 from gtr_jax.checkpoints import manager, names, streaming
 from gtr_jax.data import vocabulary
+from gtr_jax.export import original as original_lib
+from gtr_jax.export import t5x as t5x_export
 from gtr_jax.run import import_, import_comparison, model_directory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -115,6 +118,41 @@ def test_the_model_directory_gives_t5x_embeddings(
   assert loaded.tokenizer is not None
   rows, _ = loaded.tokenizer.encode(["hello world"], 8, "query")
   assert rows[0].tolist() == [21820, 296, 1]
+
+
+def test_an_export_comes_back_with_prompts_and_distance(
+  tmp_path, toy_model, monkeypatch
+):
+  monkeypatch.setattr(t5x_export, "consumer", lambda: None)
+  before = model_directory.load(toy_model)
+  assert before.tokenizer is not None
+  (tmp_path / "folder").mkdir()
+  original = original_lib.Original(
+    before.model.clone(
+      query_encoder=before.model.query_encoder.clone(
+        encoder=before.model.query_encoder.encoder.clone(
+          relative_attention_max_distance=64
+        )
+      )
+    ),
+    before.params,
+    dataclasses.replace(before.tokenizer, query_prompt='find "it": '),
+    *(32, 32, before.checkpoint_hash, before.step),
+  )
+  t5x_export.write(original, tmp_path / "folder")
+  for number, place in enumerate(("folder", "folder/checkpoint_0")):
+    output = tmp_path / f"model_{number}"
+    status = import_.main(
+      ["--format=t5x", f"--checkpoint={tmp_path / place}"]
+      + [f"--output={output}"]
+    )
+    assert status == 0
+    after = model_directory.load(output)
+    encoder = after.model.query_encoder.encoder
+    assert encoder.relative_attention_max_distance == 64
+    assert after.tokenizer is not None
+    assert after.tokenizer.query_prompt == 'find "it": '
+    assert after.checkpoint_hash == before.checkpoint_hash
 
 
 def test_a_decoder_is_unused(tmp_path, capsys):

@@ -50,11 +50,27 @@ def _fetched(name: str) -> pathlib.Path:
     folder = pathlib.Path(
       library.snapshot_download(name, allow_patterns=_FILES)
     )
-    if not any(folder.glob("*.safetensors")):
-      library.snapshot_download(name, allow_patterns=["*.bin"])
+    pickles = _pickles(folder)
+    if pickles:
+      library.snapshot_download(name, allow_patterns=pickles)
   except Exception as error:  # Its own kinds, and those of its HTTP library.
     reason = " ".join(str(error).split())
     raise ValueError(
       f"{name}: no such folder, and the Hub does not give it ({reason:.200})"
     ) from None
   return folder
+
+
+def _pickles(folder: pathlib.Path) -> list[str]:
+  """What else to fetch: pickles, where a part came without safetensors.
+
+  In some repositories the encoder has them and the projection has not.
+  """
+  if not any(folder.glob("*.safetensors")):
+    return ["*.bin"]
+  dense = {path.parent for path in folder.glob("*Dense*/config.json")}
+  return [
+    f"{part.name}/*.bin"
+    for part in sorted(dense)
+    if not any(part.glob("*.safetensors"))
+  ]

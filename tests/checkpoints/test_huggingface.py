@@ -320,6 +320,15 @@ def test_a_name_is_fetched_only_if_it_is_no_folder(tmp_path, monkeypatch):
   assert hub.folder_of("hf://org/model") == tmp_path
   assert [name for name, _ in calls] == ["org/model"] * 2
   assert "*.bin" not in calls[0][1]
+  dense = tmp_path / "2_Dense"
+  dense.mkdir()
+  (dense / "config.json").write_text("{}")
+  hub.folder_of("org/model")
+  assert calls[-1] == ("org/model", ("2_Dense/*.bin",))
+  (dense / "model.safetensors").write_bytes(b"")
+  (tmp_path / "model.safetensors").unlink()
+  hub.folder_of("org/model")
+  assert calls[-1] == ("org/model", ("*.bin",))
   with pytest.raises(ValueError, match="404: no such repository"):
     hub.folder_of("org/none")
   for path in ("/no/where", "nowhere", "a/b/c"):

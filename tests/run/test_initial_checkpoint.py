@@ -157,6 +157,36 @@ def test_a_t5x_checkpoint_goes_to_where_the_model_is(tmp_path, mesh, dtype):
   np.testing.assert_array_equal(kernel, KERNEL.astype(dtype))
 
 
+@pytest.mark.parametrize(
+  "name",
+  [
+    "test_de_t5_tiny.checkpoint_1000",
+    "trained_legacy",
+    "trained_orbax_ocdbt",
+    "trained_orbax_zarr",
+  ],
+)
+def test_what_t5x_wrote_goes_to_eight_devices_bit_by_bit(
+  shared_data, mesh, name
+):
+  path = shared_data / "t5x" / name
+  due = t5x.read_t5x(path, with_optimizer_state=False).params
+
+  def spread(array):
+    axes = ["data" if size % 8 == 0 else None for size in array.shape]
+    axes = [None if "data" in axes[:n] else a for n, a in enumerate(axes)]
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    return jax.device_put(jnp.zeros(array.shape), sharding)
+
+  params = jax.tree.map(spread, due)
+  loaded = initial_checkpoint.load(str(path), params, [].append)
+  for came, want, where in zip(
+    *map(jax.tree.leaves, (loaded, due, params)), strict=True
+  ):
+    assert came.sharding == where.sharding
+    np.testing.assert_array_equal(came, want)
+
+
 def test_what_the_checkpoint_lacks_stays_and_is_said(checkpoint):
   params = zeros({**ONE_TOWER, "other": {"scale": jnp.ones(2)}})
   said = []

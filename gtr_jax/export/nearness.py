@@ -38,8 +38,9 @@ FLOAT32 = Tolerance(1e-5, 0.99999, 1.0)
 # allowed.  GTR-Base, 12 layers, differs by 5e-4 from itself in float32 and as
 # much from its export.
 BFLOAT16 = Tolerance(2.0**-8, 0.9999, 0.9)
-# Weights that were float32 lose 16 bits as well.
-ROUNDED = Tolerance(2.0**-6, 0.999, 0.9)
+# Weights that were float32 lose 16 bits as well: T5X's tiny test model, 4 wide,
+# comes down to cosines of 0.9992.
+ROUNDED = Tolerance(2.0**-5, 0.995, 0.9)
 
 
 class Worst(NamedTuple):

@@ -1,16 +1,13 @@
 """`gtr export`: a model in a format that other software reads, checked."""
 
 import argparse
-import contextlib
 import importlib
-import os
 import pathlib
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gtr_jax.run import arguments, cli
+from gtr_jax.run import arguments, cli, native_noise
 
 # Format: its module under gtr_jax.export.
 FORMATS = {
@@ -154,35 +151,13 @@ def _lengths(args: argparse.Namespace) -> tuple[int, int]:
 def _format(name: str) -> Any:
   """The format's module; its libraries are imported here."""
   try:
-    with _native_noise_held_back():
+    with native_noise.held_back():
       return importlib.import_module(f"gtr_jax.export.{FORMATS[name]}")
   except ModuleNotFoundError as error:
     raise ValueError(
       f"--format={name} needs {error.name}, which is not installed: pip install"
       " 'gtr_jax[export]'"
     ) from error
-
-
-@contextlib.contextmanager
-def _native_noise_held_back() -> Iterator[None]:
-  """Standard error without what C++ writes there; shown if the block fails.
-
-  TensorFlow's lines on missing GPU drivers come before its own switches for
-  its log are read.
-  """
-  sys.stderr.flush()
-  kept = os.dup(2)
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
-    try:
-      yield
-    except BaseException:
-      held.seek(0)
-      os.write(kept, held.read())
-      raise
-    finally:
-      os.dup2(kept, 2)
-      os.close(kept)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from gtr_jax.checkpoints import huggingface
 from gtr_jax.data import vocabulary
 from gtr_jax.export import placement
 from gtr_jax.retrieval import encode, foreign_towers
+from gtr_jax.run import native_noise
 
 # Format: the module under gtr_jax.export that opens it.  Folders of
 # sentence-transformers hold weights, which our own model reads.
@@ -48,8 +49,9 @@ def encoder(
   description = _read(folder / placement.DESCRIPTION_FILE)
   form = description["format"]
   try:
-    module = importlib.import_module(f"gtr_jax.export.{_PROGRAMS[form]}")
-    function = module.open_towers(folder)
+    with native_noise.held_back():
+      module = importlib.import_module(f"gtr_jax.export.{_PROGRAMS[form]}")
+      function = module.open_towers(folder)
   except ModuleNotFoundError as error:
     raise ValueError(
       f"{folder}: reading {form} needs {error.name}, which is not installed:"

@@ -196,9 +196,9 @@ def test_a_bfloat16_export_is_compared_with_the_float32_model(original):
   rounded = Copy(dataclasses.replace(low, params=low.written_params))
   found = check.compare(low, rounded)
   assert (
-    1e-5 < found.near.max_difference <= found.near.tolerance.difference == 2**-6
+    1e-5 < found.near.max_difference <= found.near.tolerance.difference == 2**-5
   )
-  assert found.near.min_cosine >= found.near.tolerance.cosine == 0.999
+  assert found.near.min_cosine >= found.near.tolerance.cosine == 0.995
 
 
 def test_float16_is_refused(original):

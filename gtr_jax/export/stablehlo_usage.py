@@ -56,9 +56,9 @@ passages = embed(["json: encoder and decoder"], "passage")
 scores = queries @ passages.T  # cosines
 ```
 
-- The programs run on {platforms}.  A TPU multiplies float32 in bfloat16, and a
-  recent GPU in TF32, unless the program says otherwise, and it says so only of
-  pooling and projection: vectors then differ by about 1e-3 from a CPU's.
+- The programs run on {platforms}.  `parity.json` is of a CPU: others multiply
+  float32 in less (a TPU in bfloat16) unless the program says otherwise, and it
+  says so of pooling and projection only.
 - The arrays have T5X's names.  Put them where you want them, sharded or not:
   they are an ordinary argument.
 - Made with jax {jax}.  JAX promises to call such programs for six months of its

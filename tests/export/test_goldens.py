@@ -8,7 +8,6 @@ import pytest
 
 from gtr_jax.checkpoints import names, sizes, t5x
 from gtr_jax.data import vocabulary
-from gtr_jax.export import artifact
 from gtr_jax.export import original as original_lib
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 
@@ -47,9 +46,8 @@ def test_exports_give_t5x_embeddings(shared_data, tmp_path, name, form):
   golden, max_distance = GOLDENS[name]
   arrays = np.load(shared_data / "t5x" / golden)
   original = original_of(shared_data, name, max_distance)
-  comparison = artifact.make(original, module, tmp_path / "folder")
-  assert comparison.near.max_difference <= 1e-5
-  encode = module.open_towers(tmp_path / "folder")
+  module.write(original, tmp_path)
+  encode = module.open_towers(tmp_path)
   for tower, side in SIDES.items():
     actual = encode(arrays[f"{side}_encoder_input_tokens"], tower)
     due = arrays[f"float32/{side}_embeddings"]

@@ -189,13 +189,9 @@ def test_the_mean_of_the_tokens_is_the_same_embedding(exported):
   np.testing.assert_allclose(mean, run(session, tokens), atol=5e-6)
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("pooling_fn", POOLINGS, ids=str)
-def test_every_pooling_and_both_t5s(tmp_path, pooling_fn, version):
-  activations = (mlp.relu,) if version == "1.0" else GATED
-  original = original_of(
-    pooling_fn=pooling_fn, activations=activations, num_layers=1
-  )
+def test_every_pooling_of_t5_1_0(tmp_path, pooling_fn):
+  original = original_of(pooling_fn=pooling_fn, num_layers=1)
   graph, outputs = onnx_graph.of_tower(*onnx_model._tower(original, "query"))
   assert ("last_hidden_state" in outputs) == (pooling_fn is pooling.mean)
   onnx_file.write(graph, outputs, tmp_path / "model.onnx")
@@ -273,7 +269,7 @@ def test_large_arrays_stand_beside_and_the_readmes_code_runs(
     np.testing.assert_allclose(np.float32(actual), due, atol=1e-6)
 
 
-@pytest.mark.parametrize("length", [1, 2, 5])
+@pytest.mark.parametrize("length", [1, 5])
 def test_texts_are_cut_and_end_with_eos(tmp_path, length):
   original = dataclasses.replace(
     original_of(num_layers=0), query_length=length, passage_length=3

@@ -4,6 +4,7 @@ The Hub reads the header: library, task, tags, and results as `model-index`.
 Source: https://huggingface.co/docs/hub/model-cards
 """
 
+import inspect
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -129,11 +130,18 @@ def _what_it_is(original: original_lib.Original) -> str:
   towers = "" if original.is_shared else ", two towers"
   return (
     f"T5 {'1.1' if gated else '1.0'}, {layers}"
-    f" layer{'' if layers == 1 else 's'}, width {tower.embed_dim}{towers}:"
-    f" tokens to one vector of {original.embedding_dim} numbers, unit length;"
-    " the dot product of two texts is their cosine.  Step"
-    f" {original.step:,} of checkpoint `{original.checkpoint_hash}`."
+    f" layer{'' if layers == 1 else 's'}, width {tower.embed_dim}{towers};\n"
+    f"pooling `{_name(tower.pooling_fn)}`, one matrix without bias, unit"
+    f" length: {original.embedding_dim} numbers a text.\nThe dot product of two"
+    f" texts is their cosine.  Step {original.step:,} of checkpoint\n"
+    f"`{original.checkpoint_hash}`."
   )
+
+
+def _name(function: Any) -> str:
+  """mean, first, …; of a module its class."""
+  plain = inspect.unwrap(function)
+  return getattr(plain, "__name__", type(plain).__name__)
 
 
 def _how_texts_are_read(original: original_lib.Original) -> str:
@@ -147,8 +155,8 @@ def _how_texts_are_read(original: original_lib.Original) -> str:
 ## Texts
 
 - Texts are read {lengths}, the last one EOS; what is longer is cut.
-- Prompt of a query: {_quoted(original.prompt("query"))}; of a passage:
-  {_quoted(original.prompt("passage"))}.
+- Prompt of a query: {_quoted(original.prompt("query"))}.
+- Prompt of a passage: {_quoted(original.prompt("passage"))}.
 - A passage with a title is one text: title, space, text.
 - Use it in float32 or bfloat16; T5 overflows in float16.
 - `gtr_export.json` names lengths, prompts and versions; `parity.json` tells how
@@ -178,8 +186,8 @@ def _results(original: original_lib.Original) -> str:
   dates = sorted({str(r["date"])[:10] for r in records if "date" in r})
   rows += [
     "",
-    "Shares of 1, measured by `gtr evaluate` on the checkpoint that this was"
-    f" made of{', ' + dates[-1] if dates else ''}.",
+    "Shares of 1, measured by `gtr evaluate` on the checkpoint that this was\n"
+    f"made of{', ' + dates[-1] if dates else ''}.",
   ]
   return "\n".join(rows)
 

@@ -88,10 +88,6 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     raise ValueError(
       f"--depth is {args.depth}: recall@100 needs {measures.DEPTH} or more"
     )
-  if args.record and not args.model:
-    raise ValueError(
-      "--record keeps results of a --model in its directory: use --output"
-    )
   _prepare_outputs(args, several)
   evaluate = _source(args, several)
   summaries, means, records, per_query = {}, {}, [], []
@@ -205,8 +201,17 @@ def _refuse_white_space(ids: Sequence[str]) -> None:
 
 def _prepare_outputs(args: argparse.Namespace, several: bool) -> None:
   """Makes the folders of the outputs, so that a mistake shows before work."""
+  from gtr_jax.evaluation import ledger
   from gtr_jax.files import whole
 
+  if args.record:
+    if not args.model:
+      raise ValueError(
+        "--record keeps results of a --model in its directory: use --output"
+      )
+    path = pathlib.Path(args.model, ledger.FILE)
+    if path.exists():
+      ledger.of_checkpoint([path], "")  # Whether it can be read.
   if args.save_run and several:
     pathlib.Path(args.save_run).mkdir(parents=True, exist_ok=True)
   elif args.save_run:

@@ -71,10 +71,10 @@ def test_a_card_tells_what_the_model_is(original):
   words = " ".join(body.split())
   for due in (
     "T5 1.0, 3 layers, width 8",
-    "one vector of 6 numbers",
+    "pooling `mean`, one matrix without bias, unit length: 6 numbers a text",
     "Step 1,200 of checkpoint `0123456789abcdef`",
     "to 64 tokens (queries) and 512 (passages)",
-    'Prompt of a query: `"query: "`; of a passage: none',
+    'Prompt of a query: `"query: "`. - Prompt of a passage: none.',
     "Run it.",
   ):
     assert due in words

@@ -146,6 +146,12 @@ def test_recorded_results_stay_with_the_model(toy_model, tmp_path, gtr):
     model_facts.read(toy_model, "another", [str(folder / "results.jsonl")])
 
 
+def test_a_ledger_that_is_none_is_told_before_the_work(data, tmp_path, gtr):
+  (tmp_path / "results.jsonl").write_text("{}\n")
+  status, _, error = gtr("--model", tmp_path, "--data", data, "--record")
+  assert status == 2 and "results.jsonl:1: 'dataset' is None" in error
+
+
 def test_only_a_model_keeps_records(data, gtr):
   status, _, error = gtr("--bm25", "--data", data, "--record")
   assert status == 2 and "use --output" in error

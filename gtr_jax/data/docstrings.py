@@ -6,6 +6,7 @@ Nothing is imported or run.
 import ast
 import os
 import re
+import threading
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMMENT = re.compile(r"(\s*)#+:? ?(.*)")
+_PARSING = threading.Lock()
 MIN_TEXT_CHARACTERS = 200  # of a string in a table that counts as a document
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -84,7 +86,9 @@ def read_definitions(path: Path, root: Path) -> list[Definition]:
   try:
     with tokenize.open(path) as file:
       source = file.read()
-    with warnings.catch_warnings(action="ignore"):  # invalid escapes
+    # Python 3.11 counts the depth of all threads' trees together and fails; the
+    # filters of warnings are those of all threads too.
+    with _PARSING, warnings.catch_warnings(action="ignore"):  # invalid escapes
       tree = ast.parse(source)
   except (OSError, SyntaxError, ValueError, RecursionError):
     return []

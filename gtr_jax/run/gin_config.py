@@ -299,7 +299,9 @@ def _references(value) -> Iterator[str]:
 
 def _short_names() -> Iterator[str]:
   for path in CONFIG_ROOT.rglob("*.gin"):
-    yield path.relative_to(CONFIG_ROOT).as_posix()
+    name = path.relative_to(CONFIG_ROOT).as_posix()
+    if not name.startswith("t5x/"):  # For T5X's programs.
+      yield name
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -1,3 +1,7 @@
+import concurrent.futures
+import gc
+import sys
+
 import pytest
 
 from gtr_jax.data import docstrings
@@ -105,3 +109,26 @@ def test_finds_sources_in_order_without_skipped_names(write, tmp_path):
     "a/z.py",
     "b.py",
   ]
+
+
+def test_threads_may_read_at_the_same_time(tmp_path):
+  """Where the collector runs Python code in the middle of a tree, as JAX's
+  callback does, Python 3.11 mixes up the depths of two threads' trees."""
+  source = "def f(x):\n  return [x, (x + 1) * [2 * x + 3]]\n" * 300
+  path = tmp_path / "many.py"
+  path.write_text(source)
+  run_python = lambda *_: sum(range(1000))
+  gc.callbacks.append(run_python)
+  before = sys.getswitchinterval(), gc.get_threshold()
+  sys.setswitchinterval(1e-5)
+  gc.set_threshold(100)
+  try:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+      found = pool.map(
+        lambda _: len(docstrings.read_definitions(path, tmp_path)), range(8)
+      )
+      assert set(found) == {301}
+  finally:
+    sys.setswitchinterval(before[0])
+    gc.set_threshold(*before[1])
+    gc.callbacks.remove(run_python)

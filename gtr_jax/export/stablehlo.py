@@ -153,6 +153,12 @@ def _open(
   params = {}
   for file in sorted(directory.glob(f"{name}*.safetensors")):
     params.update(library.load_file(file))
+  due = exported.in_tree.unflatten(exported.in_avals)[0][0]
+  if params.keys() != due.keys():
+    raise ValueError(
+      f"{directory}: the files of {name} hold {len(params)} arrays, its program"
+      f" takes {len(due)}; export again"
+    )
   call = jax.jit(exported.call)
 
   def encode(tokens: np.ndarray) -> np.ndarray:

@@ -57,6 +57,14 @@ def encoder(
       f"{folder}: reading {form} needs {error.name}, which is not installed:"
       " pip install 'gtr_jax[export,interop]'"
     ) from error
+  except ValueError:
+    raise
+  except Exception as error:  # Each library has kinds of its own.
+    reason = " ".join(str(error).split())
+    raise ValueError(
+      f"{folder}: broken or cut, {form} is not read ({reason:.200}); export"
+      " again"
+    ) from error
   return encode.Encoder(
     foreign_towers.ForeignTowers(function),
     _tokenizer(folder, description),

@@ -116,6 +116,26 @@ def test_programs_search_but_are_no_weights(model, tmp_path, monkeypatch):
     model_directory.load(folder)
 
 
+@pytest.mark.parametrize("form", ["stablehlo", "onnx", "savedmodel"])
+def test_a_folder_that_was_cut_is_one_line(model, tmp_path, monkeypatch, form):
+  folder = exported(model, form, tmp_path / "folder", monkeypatch)
+  read = [".safetensors", ".stablehlo", ".onnx", ".pb", ".index", ".model"]
+  for path in sorted(folder.rglob("*")):
+    known = path.suffix in read or path.name == "gtr_export.json"
+    if not known or path.name == "fingerprint.pb":
+      continue
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    try:
+      gtr_jax.load(folder)
+    except ValueError as error:
+      assert "\n" not in str(error) and str(folder) in str(error)
+    else:
+      raise AssertionError(f"{path.name} is cut, and nothing is said")
+    path.write_bytes(content)
+  assert gtr_jax.load(folder)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": '])
 def test_a_broken_description_is_one_line(tmp_path, content):
   (tmp_path / "gtr_export.json").write_text(content)

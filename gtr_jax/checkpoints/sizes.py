@@ -8,6 +8,10 @@ from typing import Any
 from gtr_jax.checkpoints import names
 
 _LAYER = re.compile(r"encoder/layers_(\d+)/.*")
+_STACKED = (
+  " (its layers are stacked by `scan`: in T5X each of those has a relative"
+  " position bias of its own, here all share one)"
+)
 _PROJECTION = "projection_layer/kernel"
 
 
@@ -51,7 +55,7 @@ def from_arrays(arrays: Mapping[str, Any]) -> Sizes:
     stacked = any(name.startswith("encoder/encoder/") for name in arrays)
     raise ValueError(
       "no array of encoder/layers_0, so this is no T5 encoder in T5X's names"
-      + (" (layers stacked by `scan` are not read)" if stacked else "")
+      + (_STACKED if stacked else "")
     )
   layer = f"encoder/layers_{min(numbers)}"
   vocab_size, embed_dim = _matrix(arrays, "token_embedder/embedding")

@@ -28,6 +28,7 @@ import tensorstore
 
 from gtr_jax.checkpoints import lazy_arrays, names, stored_arrays
 
+_OF_TENSORFLOW = b"model_checkpoint_path"
 _PLACEHOLDER = "PLACEHOLDER://"
 _ADAFACTOR = frozenset({"m", "v", "v_row", "v_col"})
 # What reading a description that is not what it should be may raise.
@@ -168,6 +169,11 @@ def _index(root: str) -> tuple[str, dict[str, Any]]:
 
 
 def _msgpack_tree(path: str, index: bytes, ocdbt: bool) -> dict[str, Any]:
+  if index.startswith(_OF_TENSORFLOW):
+    raise ValueError(
+      f"{path}: is TensorFlow's index of a checkpoint of T5 before T5X; convert"
+      " it with t5x.scripts.convert_tf_checkpoint"
+    )
   try:
     tree = _with_stored(flax.serialization.msgpack_restore(index), ocdbt)
   except (*_MALFORMED, msgpack.UnpackException) as error:

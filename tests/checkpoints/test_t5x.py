@@ -334,6 +334,13 @@ def test_integers_are_no_parameters(tmp_path):
     t5x.open_t5x(write_legacy(tmp_path / "a", target))
 
 
+def test_a_checkpoint_of_tensorflow_is_named(tmp_path):
+  index = b'model_checkpoint_path: "model.ckpt-1000000"\n'
+  (tmp_path / "checkpoint").write_bytes(index)
+  with pytest.raises(ValueError, match="is TensorFlow's index"):
+    t5x.read_t5x(tmp_path)
+
+
 def test_an_error_quotes_no_page_of_bytes(tmp_path):
   (tmp_path / "checkpoint").write_bytes(bytes(10_000))
   with pytest.raises(ValueError, match="broken or cut") as error:

@@ -91,11 +91,9 @@ def open_towers(
   """
   library = optional.load("onnxruntime", "onnx")
   settings = towers.read(directory)
+  names = {tower.model for tower in settings.values()}
   sessions = {
-    name: library.InferenceSession(
-      directory / f"{name}.onnx", providers=library.get_available_providers()
-    )
-    for name in {tower.model for tower in settings.values()}
+    name: _open(library, directory / f"{name}.onnx") for name in names
   }
 
   def encode(tokens: np.ndarray, tower: TowerName) -> np.ndarray:
@@ -108,6 +106,21 @@ def open_towers(
     return session.run([onnx_graph.TEXT_OUTPUT], inputs)[0][:num_rows]
 
   return encode
+
+
+def _open(library: Any, path: pathlib.Path) -> Any:
+  if not path.is_file():
+    raise ValueError(f"{path}: no such file; export the model again")
+  try:
+    return library.InferenceSession(
+      path, providers=library.get_available_providers()
+    )
+  except Exception as error:  # It has a class for each kind of trouble.
+    reason = str(error).partition("\n")[0]
+    raise ValueError(
+      f"{path}: onnxruntime does not read it ({reason:.200}); export the model"
+      " again"
+    ) from None
 
 
 def _tower(

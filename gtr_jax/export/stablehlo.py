@@ -147,18 +147,9 @@ def _without_paths() -> Iterator[None]:
 def _open(
   directory: pathlib.Path, name: str
 ) -> Callable[[np.ndarray], np.ndarray]:
-  library = optional.load("safetensors.flax", "interop")
-  path = directory / f"{name}{PROGRAM_SUFFIX}"
-  exported = jax.export.deserialize(bytearray(path.read_bytes()))
-  params = {}
-  for file in sorted(directory.glob(f"{name}*.safetensors")):
-    params.update(library.load_file(file))
-  due = exported.in_tree.unflatten(exported.in_avals)[0][0]
-  if params.keys() != due.keys():
-    raise ValueError(
-      f"{directory}: the files of {name} hold {len(params)} arrays, its program"
-      f" takes {len(due)}; export again"
-    )
+  exported = _deserialized(directory / f"{name}{PROGRAM_SUFFIX}")
+  params = weights.read(directory, name)
+  _require_arrays(directory, exported, params)
   call = jax.jit(exported.call)
 
   def encode(tokens: np.ndarray) -> np.ndarray:
@@ -172,3 +163,38 @@ def _open(
 def _more(size: int) -> int:
   """What lacks to a power of two: each new shape compiles, none is empty."""
   return (1 << (size - 1).bit_length() if size else 1) - size
+
+
+def _deserialized(path: pathlib.Path) -> jax.export.Exported:
+  try:
+    return jax.export.deserialize(bytearray(path.read_bytes()))
+  except FileNotFoundError:
+    raise ValueError(f"{path}: no such file; export the model again") from None
+  except Exception as error:  # Of many kinds, by where it is cut.
+    reason = str(error).partition("\n")[0]
+    raise ValueError(
+      f"{path}: broken, cut, or of a JAX too old or too new for"
+      f" {jax.__version__} ({reason:.200}); export the model again"
+    ) from None
+
+
+def _require_arrays(
+  directory: pathlib.Path,
+  exported: jax.export.Exported,
+  params: Mapping[str, jax.Array],
+) -> None:
+  """Checks that the arrays are those of the program."""
+  (due, _), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+  for name in sorted(due.keys() | params.keys()):
+    if name not in params:
+      raise ValueError(f"{directory}: array {name} is missing; export again")
+    if name not in due:
+      raise ValueError(
+        f"{directory}: array {name} is none of the program's; export again"
+      )
+    came, wanted = params[name], due[name]
+    if (came.shape, came.dtype) != (wanted.shape, wanted.dtype):
+      raise ValueError(
+        f"{directory}: array {name} is {came.dtype} {list(came.shape)}, the"
+        f" program's {wanted.dtype} {list(wanted.shape)}; export again"
+      )

@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import importlib
 import json
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -305,3 +307,22 @@ def test_sentence_transformers_onnx_backend_gives_the_same(tmp_path):
   due = expected_of(original, vocabulary.pad(rows, 32))
   actual = model.encode(texts, prompt_name="query")
   np.testing.assert_allclose(actual, due, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "harm, match",
+  [
+    (pathlib.Path.unlink, "query_model.onnx: no such file"),
+    (lambda path: path.write_bytes(b"no graph"), "onnxruntime does not read"),
+    (
+      lambda path: path.write_bytes(path.read_bytes()[:-999]),
+      "onnxruntime does not read",
+    ),
+  ],
+)
+def test_broken_folders_are_told(tmp_path, exported, harm, match):
+  shutil.copytree(exported[1], tmp_path, dirs_exist_ok=True)
+  harm(tmp_path / "query_model.onnx")
+  with pytest.raises(ValueError, match=match) as error:
+    onnx_model.open_towers(tmp_path)
+  assert "\n" not in str(error.value)

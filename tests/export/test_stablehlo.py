@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -251,3 +253,38 @@ def test_a_folder_without_towers_is_told(tmp_path):
   (tmp_path / "towers.json").write_text('{"query": {}}')
   with pytest.raises(ValueError, match="not the towers of an export"):
     towers.read(tmp_path)
+
+
+def cut(path):
+  path.write_bytes(path.read_bytes()[:-100])
+
+
+def renamed(path):
+  arrays = safetensors.load_file(path)
+  arrays["encoder/other"] = arrays.pop("encoder/encoder_norm/scale")
+  safetensors.save_file(arrays, path)
+
+
+def reshaped(path):
+  arrays = safetensors.load_file(path)
+  arrays["projection_layer/kernel"] = np.zeros((16, 13), np.float32)
+  safetensors.save_file(arrays, path)
+
+
+@pytest.mark.parametrize(
+  "name, harm, match",
+  [
+    ("model.stablehlo", cut, "broken, cut, or of a JAX"),
+    ("model.stablehlo", pathlib.Path.unlink, "model.stablehlo: no such file"),
+    ("model.safetensors", cut, "model.safetensors: broken or cut"),
+    ("model.safetensors", pathlib.Path.unlink, "safetensors: no such file"),
+    ("model.safetensors", renamed, "encoder_norm/scale is missing"),
+    ("model.safetensors", reshaped, r"kernel is float32 \[16, 13\], the prog"),
+  ],
+)
+def test_broken_folders_are_told(tmp_path, exported, name, harm, match):
+  shutil.copytree(exported[1], tmp_path, dirs_exist_ok=True)
+  harm(tmp_path / name)
+  with pytest.raises(ValueError, match=match) as error:
+    stablehlo.open_towers(tmp_path)
+  assert "\n" not in str(error.value)

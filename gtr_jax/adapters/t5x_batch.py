@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, UInt32
 
 from gtr_jax.types import Batch
 
@@ -104,7 +104,7 @@ def _passages(features: Mapping[str, Any]) -> Int[Array, "B K L"]:
   return jnp.concatenate([positives, negatives], axis=1)
 
 
-def _mixed(x: Int[Array, "..."]) -> Int[Array, "..."]:
+def _mixed(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
   """Each uint32 to another, 0 to 0, all bits dependent on all.
 
   Source: the finalizer of MurmurHash3, public domain.

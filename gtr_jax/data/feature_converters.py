@@ -4,6 +4,7 @@
 resume.  The rows are the same.
 """
 
+import functools
 from collections.abc import Mapping
 
 import seqio
@@ -80,14 +81,17 @@ class DualEncoderFeatureConverter(seqio.FeatureConverter):
     """Model features; lengths of further passages may be there or not.
 
     SeqIO's evaluator gives the lengths of all features that a task has, and a
-    training those that its user named.
+    training those that its user named.  Without a length of their own,
+    negatives have that of `targets`.
     """
     lengths = dict(task_feature_lengths)
     lengths.pop("other_targets", None)
-    if self._num_negatives:
-      lengths.setdefault("negative_targets", lengths.get("targets", 0))
-    else:
+    if not self._num_negatives:
       lengths.pop("negative_targets", None)
+    elif "negative_targets" not in lengths and "targets" in lengths:
+      lengths["negative_targets"] = lengths["targets"]
+      # SeqIO cuts what it was given a length of.
+      ds = ds.map(functools.partial(_cut_negatives, lengths["targets"]))
     return super().__call__(ds, lengths)
 
   def get_model_feature_lengths(
@@ -155,6 +159,13 @@ class DualEncoderFeatureConverter(seqio.FeatureConverter):
     eos = tf.where(content.row_lengths()[:, tf.newaxis] > 0, self._eos_id, 0)
     rows = tf.concat([content, tf.cast(eos, ids.dtype)], axis=1)
     return rows.to_tensor(shape=[num_rows, length])
+
+
+def _cut_negatives(
+  length: int, features: Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+  negatives = features["negative_targets"][:, :length]
+  return {**features, "negative_targets": negatives}
 
 
 def _keys(

@@ -329,6 +329,25 @@ def test_the_keys_of_the_converter(name, jsonl, vocabulary_path, tmp_path):
   assert batch["positive_keys"][3, 0, 0] == batch["passage_keys"][1, 1, 0]
 
 
+@pytest.mark.parametrize("num_negatives", [0, 2])
+def test_lengths_of_further_passages_may_be_there_or_not(
+  name, jsonl, vocabulary_path, num_negatives
+):
+  """SeqIO's evaluator gives all, T5X's users name what they think of."""
+  tasks.jsonl_task(name, [jsonl], vocabulary_path)
+  converter = feature_converters.DualEncoderFeatureConverter(num_negatives)
+  further = dict.fromkeys(["other_targets", "negative_targets"], 12)
+  few, all_lengths = (
+    [row["passage_tokens"] for row in rows.as_numpy_iterator()]
+    for rows in (
+      seqio.get_dataset(name, LENGTHS, converter, shuffle=False),
+      seqio.get_dataset(name, {**LENGTHS, **further}, converter, shuffle=False),
+    )
+  )
+  np.testing.assert_array_equal(few, all_lengths)
+  assert few[1].shape == (1 + num_negatives, 12) and few[1].all(axis=1).any()
+
+
 def test_the_converter_wants_a_positive():
   with pytest.raises(ValueError, match="NUM_POSITIVES is 0; it must be at"):
     feature_converters.DualEncoderFeatureConverter(num_positives=0)

@@ -153,7 +153,7 @@ def _check_architecture(
       f"{path}: model_type is {kind!r}, due is one of"
       f" {', '.join(_MODEL_TYPES)}: T5 1.0, 1.1 or mT5"
     )
-  forward = config.get("feed_forward_proj", "relu")
+  forward = _forward(config)
   if forward not in ("relu", "gated-gelu"):
     raise ValueError(
       f"{path}: feed_forward_proj is {forward!r}, due is 'relu' (T5 1.0) or"
@@ -165,6 +165,11 @@ def _check_architecture(
       f"{path}: layer_norm_epsilon is {epsilon!r}, T5's is 1e-06; another one"
       " gives other embeddings"
     )
+
+
+def _forward(config: Mapping[str, Any]) -> Any:
+  default = "gated-gelu" if config["model_type"] == "mt5" else "relu"
+  return config.get("feed_forward_proj", default)
 
 
 def _max_distance(folder: pathlib.Path, config: Mapping[str, Any]) -> int:
@@ -227,11 +232,11 @@ def _check_sizes(
     for key, size in _SIZES.items()
     if key in config and config[key] != getattr(found, size)
   ]
-  gated = config.get("feed_forward_proj", "relu") == "gated-gelu"
-  if gated != found.gated:
+  forward = _forward(config)
+  if (forward == "gated-gelu") != found.gated:
     wrong.append(
-      f"feed_forward_proj is {config.get('feed_forward_proj', 'relu')!r}, the"
-      f" arrays are of {'T5 1.1' if found.gated else 'T5 1.0'}"
+      f"feed_forward_proj is {forward!r}, the arrays are of"
+      f" {'T5 1.1' if found.gated else 'T5 1.0'}"
     )
   if wrong:
     raise ValueError(f"{folder / CONFIG_FILE}: {'; '.join(wrong)}")

@@ -339,6 +339,15 @@ def test_a_name_is_fetched_only_if_it_is_no_folder(tmp_path, monkeypatch):
     hub.folder_of("org/model")
 
 
+def test_a_config_may_leave_out_what_its_kind_has_by_default(tmp_path):
+  for kind, gated in (("t5", False), ("mt5", True)):
+    folder = write(tmp_path / kind, arrays_of(gated), model_type=kind)
+    config = json.loads((folder / "config.json").read_text())
+    del config["feed_forward_proj"], config["relative_attention_max_distance"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert huggingface.read(folder).max_distance == 128
+
+
 @pytest.mark.parametrize("distance", [None, "128", 20.5, True])
 def test_a_distance_must_be_a_whole_number(tmp_path, distance):
   folder = write(tmp_path, relative_attention_max_distance=distance)

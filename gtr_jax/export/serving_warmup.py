@@ -40,20 +40,23 @@ def requests(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
   """(signature, name of its input, input): short and longest texts.
 
-  Short texts are those of most queries; longest, of most passages.
+  Short texts are those of most queries; longest, of most passages.  Token ids
+  run the programs that the strings have had compiled, so one row is enough.
   """
   for signature in ("serving_default", "encode_query", "encode_passage"):
     tower: TowerName = "passage" if "passage" in signature else "query"
-    long = " ".join(["word"] * original.length(tower))
-    for text in (_SHORT_TEXT, long):
+    for text in _texts(original, tower):
       for count in BATCH_SIZES:
         yield signature, "texts", np.array([text.encode()] * count)
   for tower in original_lib.TOWERS:
-    for text in (_SHORT_TEXT, " ".join(["word"] * original.length(tower))):
-      rows, _ = original.tokenizer.encode([text], original.length(tower), tower)
-      for count in BATCH_SIZES:
-        tokens = np.tile(rows[0].astype(np.int32), (count, 1))
-        yield f"encode_{tower}_tokens", "tokens", tokens
+    length = original.length(tower)
+    for text in _texts(original, tower):
+      rows, _ = original.tokenizer.encode([text], length, tower)
+      yield f"encode_{tower}_tokens", "tokens", rows[0][None].astype(np.int32)
+
+
+def _texts(original: original_lib.Original, tower: TowerName) -> list[str]:
+  return [_SHORT_TEXT, " ".join(["word"] * original.length(tower))]
 
 
 def _prediction_log(signature: str, name: str, tensor: np.ndarray) -> bytes:

@@ -1,5 +1,6 @@
 """The parameters that a stage starts from: another stage's, T5X's, …"""
 
+import concurrent.futures
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from gtr_jax.types import Params
 
 # T5's, and that of all models in gin_configs/.
 _MAX_DISTANCE = 128
+# Arrays that are read at the same time: files and stores answer late, but each
+# takes memory.
+_READS = 4
 # The towers of a model with two, and what each of them is made of.
 _SIDES = ("query_encoder", "passage_encoder")
 _OF_A_TOWER = {"token_embedder", "encoder", "projection_layer", "pooling_fn"}
@@ -48,12 +52,12 @@ def load(path: str, params: Params, say: Callable[[str], None]) -> Params:
     if listed:
       more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
       say(f"{path}: {label}: {', '.join(listed[:4])}{more}")
-  return names.unflatten(
-    {
-      name: _like(found[name], leaf) if name in found else leaf
-      for name, leaf in expected.items()
-    }
-  )
+  taken = [name for name in expected if name in found]
+  with concurrent.futures.ThreadPoolExecutor(_READS) as pool:
+    arrays = pool.map(lambda name: _like(found[name], expected[name]), taken)
+    return names.unflatten(
+      {**expected, **dict(zip(taken, arrays, strict=True))}
+    )
 
 
 def check_vocabulary(path: str, data: training_data.TrainingData) -> None:
@@ -170,7 +174,7 @@ def _like(value: Any, leaf: jax.Array) -> jax.Array:
 def _read_to(array: lazy_arrays.LazyArray, leaf: jax.Array) -> jax.Array:
   """The array where `leaf` is: each process reads its devices' shares only.
 
-  One share is in its memory at a time, read once for all devices that have it.
+  One share is in memory at a time, read once for all devices that have it.
   """
   devices: dict[Any, list[Any]] = {}
   places = leaf.sharding.addressable_devices_indices_map(array.shape)

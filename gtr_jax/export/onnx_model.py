@@ -27,6 +27,8 @@ from gtr_jax.files import optional
 from gtr_jax.models import text_encoder
 from gtr_jax.types import TowerName
 
+# Of onnxruntime's, those that run any graph at once: no compiling first.
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _SERVER = "gtr_jax.export.onnx_server"
 
 
@@ -111,10 +113,10 @@ def open_towers(
 def _open(library: Any, path: pathlib.Path) -> Any:
   if not path.is_file():
     raise ValueError(f"{path}: no such file; export the model again")
+  available = library.get_available_providers()
+  providers = [name for name in _PROVIDERS if name in available]
   try:
-    return library.InferenceSession(
-      path, providers=library.get_available_providers()
-    )
+    return library.InferenceSession(path, providers=providers)
   except Exception as error:  # It has a class for each kind of trouble.
     reason = str(error).partition("\n")[0]
     raise ValueError(

@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from flax import linen as nn
 
 from gtr_jax.data import vocabulary
 from gtr_jax.export import consumer_process
+from gtr_jax.files import json_lines
 from gtr_jax.run import export, gin_config, model_directory
 
 CONFIG = """\
@@ -118,6 +120,27 @@ def test_a_missing_library_is_named(model, tmp_path, capsys, monkeypatch):
   line = mistake(capsys, f"--model={model}", f"--output={tmp_path / 'export'}")
   assert "pip install 'gtr_jax[export]'" in line
   assert not list(tmp_path.iterdir())
+
+
+def test_results_of_the_checkpoint_go_along(model, tmp_path, capsys):
+  loaded = model_directory.load(model)
+  line = {"dataset": "toy", "split": "test", "measure": "mrr@10", "value": 0.5}
+  hashes = (loaded.checkpoint_hash, "0123456789abcdef", None)
+  records = [{**line, "checkpoint": checkpoint} for checkpoint in hashes]
+  (ours, others) = (tmp_path / "ours.jsonl", tmp_path / "others.jsonl")
+  json_lines.write(ours, records)
+  json_lines.write(others, records[1:])
+  parser = argparse.ArgumentParser()
+  export.add_arguments(parser)
+  flags = [f"--model={model}", "--output=x", "--format=savedmodel"]
+  facts = export._original(
+    parser.parse_args([*flags, f"--results={ours}"])
+  ).facts
+  assert facts.results == (records[0],) and facts.num_others == 2
+  line = mistake(capsys, *flags, f"--results={ours}", f"--results={others}")
+  assert (
+    f"others.jsonl: holds no result of this checkpoint, {hashes[0]}" in line
+  )
 
 
 def test_help_waits_for_no_library():

@@ -42,7 +42,7 @@ scores = queries @ passages.T  # cosines
 {tokens}{modules}- {models}
 - `tokenizer.json` does not cut and adds no prompt; `towers.json` has the length
   and the prompt of queries and of passages.  It gives SentencePiece's ids, but
-  where two orders of the same pieces are equally likely, as in `!!!!!!`:
+  where two orders of the same pieces are equally likely, as in `xxx`:
   `tokenizers` adds in float64, SentencePiece in float32, and rounding decides.
   `spiece.model` is SentencePiece's own file.
 """

@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gtr_jax.files import optional
+
 # As much as transformers puts into a file.
 MAX_SHARD_BYTES = 5_000_000_000
 _DTYPES = {"float32": "F32", "bfloat16": "BF16"}
+_INDEX_SUFFIX = ".index.json"
 _ALIGNMENT = 8  # Of the first number, from the start of the file.
 
 
@@ -70,9 +73,46 @@ def write(
     "metadata": {"total_size": sum(p.array.nbytes for p in parts.values())},
     "weight_map": places,
   }
-  path.with_name(f"{path.name}.index.json").write_text(
+  path.with_name(f"{path.name}{_INDEX_SUFFIX}").write_text(
     json.dumps(index, indent=2) + "\n"
   )
+
+
+def read(path: pathlib.Path) -> dict[str, jax.Array]:
+  """What `write` wrote, on JAX's first device.
+
+  Raises:
+    ValueError: a file is missing, or is broken.
+  """
+  library = optional.load("safetensors.flax", "interop")
+  broken = optional.load("safetensors", "interop").SafetensorError
+  arrays = {}
+  for file in _files(path):
+    try:
+      arrays.update(library.load_file(file))
+    except FileNotFoundError:
+      raise ValueError(
+        f"{file}: no such file; export the model again"
+      ) from None
+    except (broken, ValueError) as error:
+      raise ValueError(
+        f"{file}: broken or cut ({error}); export the model again"
+      ) from None
+  return arrays
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+  index = path.with_name(f"{path.name}{_INDEX_SUFFIX}")
+  if not index.is_file():
+    return [path]
+  try:
+    content = json.loads(index.read_text(encoding="utf-8"))
+    files = set(content["weight_map"].values())
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f"{index}: not an index of arrays ({error!r}); export the model again"
+    ) from None
+  return [path.with_name(file) for file in sorted(files)]
 
 
 def _shards(

@@ -86,8 +86,15 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
   parts = {"params": variables, "sentencepiece": tokenizer, **functions}
   for name, part in parts.items():
     setattr(module, name, part)
-  with _without_announcements():
-    tf.saved_model.save(module, str(directory), _signatures(functions))
+  try:
+    with _without_announcements():
+      tf.saved_model.save(module, str(directory), _signatures(functions))
+  except tf.errors.OpError as error:  # Such as a full disk.
+    # Before the last "; " stand names of its own.
+    reason = error.message.strip().partition("\n")[0].rpartition("; ")[2]
+    raise ValueError(
+      f"TensorFlow does not write {directory} ({reason:.100}); nothing was kept"
+    ) from error
   serving_warmup.write(original, directory)
   vocabulary = directory / VOCABULARY_FILE
   vocabulary.write_bytes(original.tokenizer.model_bytes)

@@ -23,9 +23,9 @@ from gtr_jax.export import (
   consumer_process,
   fast_tokenizer,
   model_card,
+  safetensors_files,
   stablehlo_usage,
   towers,
-  weights,
 )
 from gtr_jax.export import original as original_lib
 from gtr_jax.files import optional
@@ -49,7 +49,10 @@ def write(original: original_lib.Original, directory: pathlib.Path) -> None:
     program = _program(original.encoders()[tower], arrays)
     path = directory / f"{settings.model}{PROGRAM_SUFFIX}"
     path.write_bytes(program.serialize())
-    weights.write(arrays, directory, settings.model)
+    safetensors_files.write(
+      directory / f"{settings.model}.safetensors",
+      {name: safetensors_files.Part(array) for name, array in arrays.items()},
+    )
   vocabulary = directory / fast_tokenizer.VOCABULARY_FILE
   vocabulary.write_bytes(original.tokenizer.model_bytes)
   towers.write(original, directory)
@@ -148,7 +151,7 @@ def _open(
   directory: pathlib.Path, name: str
 ) -> Callable[[np.ndarray], np.ndarray]:
   exported = _deserialized(directory / f"{name}{PROGRAM_SUFFIX}")
-  params = weights.read(directory, name)
+  params = safetensors_files.read(directory / f"{name}.safetensors")
   _require_arrays(directory, exported, params)
   call = jax.jit(exported.call)
 

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 import jax
 import jax.export
 import numpy as np
-import sentencepiece
 from safetensors import flax as safetensors
 
-from gtr_jax.export import answering
+from gtr_jax.export import answering, plain_tokens
 
 
 def open_folder(directory: str) -> answering.Answers:
   """Opens it as the README says."""
   folder = pathlib.Path(directory)
-  pieces = sentencepiece.SentencePieceProcessor(
-    model_file=str(folder / "spiece.model")
-  )
+  token_ids = plain_tokens.reader(folder)
   towers = json.loads((folder / "towers.json").read_text(encoding="utf-8"))
   models = {}
   for name in {tower["model"] for tower in towers.values()}:
@@ -27,16 +24,6 @@ def open_folder(directory: str) -> answering.Answers:
     for file in folder.glob(f"{name}*.safetensors"):
       params.update(safetensors.load_file(file))
     models[name] = jax.jit(jax.export.deserialize(program).call), params
-
-  def token_ids(texts: Sequence[str], tower: str) -> np.ndarray:
-    prompt, length = towers[tower]["prompt"], towers[tower]["length"]
-    rows = pieces.encode([prompt + text for text in texts])
-    rows = [[i for i in row if i > 0][: length - 1] for row in rows]
-    longest = max(map(len, rows), default=-1) + 1
-    ids = np.zeros((len(rows), longest), np.int32)
-    for row, new in zip(ids, rows, strict=True):
-      row[: len(new) + 1] = [*new, pieces.eos_id()]
-    return ids
 
   def embeddings(texts: Sequence[str], tower: str) -> np.ndarray:
     encode, params = models[towers[tower]["model"]]

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import sentencepiece
 from jaxtyping import Float32, Int32
 
 from gtr_jax.checkpoints import names, sizes, t5x, t5x_writing
@@ -22,6 +21,7 @@ from gtr_jax.export import (
   fast_tokenizer,
   model_card,
   own_reading,
+  plain_tokens,
   t5x_gin,
   towers,
 )
@@ -93,23 +93,13 @@ class Loaded:
   """The folder by our own import; an `export.check.Export`."""
 
   def __init__(self, directory: pathlib.Path):
-    self._towers = towers.read(directory)
-    self._pieces = sentencepiece.SentencePieceProcessor(
-      model_file=str(directory / fast_tokenizer.VOCABULARY_FILE)
-    )
+    self._token_ids = plain_tokens.reader(directory)
     self._encode = open_towers(directory)
 
   def token_ids(
     self, texts: Sequence[str], tower: TowerName
   ) -> Int32[np.ndarray, "n l"]:
-    prompt, length = self._towers[tower].prompt, self._towers[tower].length
-    rows = self._pieces.encode([prompt + text for text in texts])
-    rows = [[i for i in row if i > 0][: length - 1] for row in rows]
-    longest = max(map(len, rows), default=-1) + 1
-    ids = np.zeros((len(rows), longest), np.int32)
-    for row, new in zip(ids, rows, strict=True):
-      row[: len(new) + 1] = [*new, self._pieces.eos_id()]
-    return ids
+    return self._token_ids(texts, tower)
 
   def embeddings(
     self, texts: Sequence[str], tower: TowerName

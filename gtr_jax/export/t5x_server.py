@@ -2,15 +2,13 @@
 
 import contextlib
 import importlib
-import json
 import pathlib
 from collections.abc import Sequence
 
 import jax
 import numpy as np
-import sentencepiece
 
-from gtr_jax.export import answering
+from gtr_jax.export import answering, plain_tokens
 
 
 def open_folder(directory: str) -> answering.Answers:
@@ -29,20 +27,7 @@ def open_folder(directory: str) -> answering.Answers:
       {"params": params}, tokens, enable_dropout=False, method=model.encode
     )
   )
-  pieces = sentencepiece.SentencePieceProcessor(
-    model_file=str(folder / "spiece.model")
-  )
-  towers = json.loads((folder / "towers.json").read_text(encoding="utf-8"))
-
-  def token_ids(texts: Sequence[str], tower: str) -> np.ndarray:
-    prompt, length = towers[tower]["prompt"], towers[tower]["length"]
-    rows = pieces.encode([prompt + text for text in texts])
-    rows = [[i for i in row if i > 0][: length - 1] for row in rows]
-    longest = max(map(len, rows), default=-1) + 1
-    ids = np.zeros((len(rows), longest), np.int32)
-    for row, new in zip(ids, rows, strict=True):
-      row[: len(new) + 1] = [*new, pieces.eos_id()]
-    return ids
+  token_ids = plain_tokens.reader(folder)
 
   def embeddings(texts: Sequence[str], tower: str) -> np.ndarray:
     return np.asarray(encode(params, token_ids(texts, tower)), np.float32)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from gtr_jax.export import nearness, probes, same_tokens
+from gtr_jax.export import cpu, nearness, probes, same_tokens
 from gtr_jax.export import original as original_lib
 from gtr_jax.types import TowerName
 
@@ -90,21 +90,15 @@ def _reference(
   original: original_lib.Original,
 ) -> Callable[[np.ndarray, TowerName], np.ndarray]:
   """The model itself, on the CPU: token ids and tower to embeddings."""
-  try:
-    cpu = jax.local_devices(backend="cpu")[0]
-  except RuntimeError:
-    raise ValueError(
-      "JAX may not use the CPU, on which exports are checked: add cpu to"
-      " JAX_PLATFORMS, or unset it"
-    ) from None
-  params = jax.device_put(original.params, cpu)
+  device = cpu.device()
+  params = jax.device_put(original.params, device)
   functions = original.own_encoders()
   compiled = {function: jax.jit(function) for function in functions.values()}
 
   def encode(tokens: np.ndarray, tower: TowerName) -> np.ndarray:
     # Few shapes: each is compiled.
     tokens = np.pad(tokens, ((0, 0), (0, -tokens.shape[1] % _LENGTH_STEP)))
-    tokens = jax.device_put(tokens, cpu)
+    tokens = jax.device_put(tokens, device)
     embeddings = np.asarray(compiled[functions[tower]](params, tokens))
     if not np.isfinite(embeddings).all():
       raise ValueError(

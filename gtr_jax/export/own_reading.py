@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int32
 
 from gtr_jax.checkpoints import names, sizes
 from gtr_jax.checkpoints import sentence_transformers as layout
-from gtr_jax.export import fast_tokenizer
+from gtr_jax.export import cpu, fast_tokenizer
 from gtr_jax.files import optional
 from gtr_jax.layers import mlp
 from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
@@ -61,7 +61,7 @@ class Loaded:
     ids = self.token_ids(texts, tower)
     # Few shapes: each is compiled.
     padded = np.pad(ids, ((0, 0), (0, -ids.shape[1] % 64)))
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(cpu.device()):
       return np.asarray(self._encode(self._params, padded))
 
   @functools.cached_property

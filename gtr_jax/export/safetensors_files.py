@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gtr_jax.export import cpu
 from gtr_jax.files import optional
 
 # As much as transformers puts into a file.
@@ -44,7 +45,7 @@ class Part(NamedTuple):
     """The array in the order of the file."""
     array = self.array
     if isinstance(array, jax.Array):  # Which else keeps what it copies here.
-      array = jax.device_put(array, jax.local_devices(backend="cpu")[0])
+      array = jax.device_put(array, cpu.device())
     array = np.asarray(array)
     return np.ascontiguousarray(array.T if self.is_transposed else array)
 

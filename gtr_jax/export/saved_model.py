@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int32
 from gtr_jax.export import (
   check,
   consumer_process,
+  cpu,
   model_card,
   serving_warmup,
   tokenizer_graph,
@@ -147,7 +148,7 @@ _INPUTS = {
 
 def _variable(array: Any) -> tf.Variable:
   """A variable that shares the memory of an array on the CPU."""
-  array = jax.device_put(array, jax.local_devices(backend="cpu")[0])
+  array = jax.device_put(array, cpu.device())
   # TensorFlow reads 64 bytes at a time; from elsewhere it copies.
   if array.size and array.unsafe_buffer_pointer() % 64 == 0:
     tensor = tf.experimental.dlpack.from_dlpack(array.__dlpack__())

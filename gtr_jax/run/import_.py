@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gtr_jax.run import cli
 
 if TYPE_CHECKING:  # Heavy: `gtr import --help` shall not wait for them.
-  from gtr_jax.checkpoints import huggingface, lazy_arrays
-  from gtr_jax.checkpoints import sizes as sizes_lib
+  from gtr_jax.checkpoints import huggingface
+  from gtr_jax.run import import_plan
 
 # Bytes in float32; an import never holds its model, a comparison does.
 _MOST_COMPARED = 2 * 2**30
@@ -87,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
   from gtr_jax.export import placement
-  from gtr_jax.run import import_comparison, import_source
+  from gtr_jax.run import import_comparison, import_plan, import_source
 
   output = pathlib.Path(args.output)
   _require_free(output)
@@ -98,8 +97,18 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     lambda line: print(line, file=sys.stderr),
   )
   tokenizer = _tokenizer(args.vocabulary, checkpoint)
-  with _named(args.checkpoint):
-    plan = _plan(args, checkpoint, tokenizer)
+  with _named(
+    args.checkpoint, import_source.hint(args.format, args.checkpoint)
+  ):
+    plan = import_plan.make(
+      checkpoint,
+      tokenizer,
+      args.relative_attention_max_distance,
+      args.activation_dtype,
+      args.initialize_missing,
+      args.allow_unused,
+      args.seed,
+    )
   # Nothing that looks like a model directory is there before it is whole.
   with placement.new_directory(output) as directory, _named(args.checkpoint):
     _write(directory, plan, tokenizer, checkpoint.step)
@@ -133,28 +142,9 @@ def _require_free(output: pathlib.Path) -> None:
     raise ValueError(f"{output}: is not empty; choose another --output")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-  """What will be written.
-
-  Attributes:
-    config: text of config.gin.
-    arrays: all of the model's, by flat names, still to be read.
-    unused: names of arrays in the checkpoint that the model has no place for.
-    missing: names of arrays that are drawn at random.
-  """
-
-  config: str
-  arrays: "Mapping[str, lazy_arrays.LazyArray]"
-  unused: tuple[str, ...]
-  missing: tuple[str, ...]
-
-  @property
-  def num_parameters(self) -> int:
-    return sum(array.size for array in self.arrays.values())
-
-
-def _why_not_compared(args: argparse.Namespace, plan: _Plan) -> str | None:
+def _why_not_compared(
+  args: argparse.Namespace, plan: "import_plan.Plan"
+) -> str | None:
   """Why the libraries are not asked; None if they shall be."""
   if args.unchecked:
     return "not compared: --unchecked"
@@ -166,43 +156,8 @@ def _why_not_compared(args: argparse.Namespace, plan: _Plan) -> str | None:
   )
 
 
-def _plan(
-  args: argparse.Namespace, checkpoint: "huggingface.Checkpoint", tokenizer: Any
-) -> _Plan:
-  """Compares the checkpoint's arrays, unread, with the model of their sizes."""
-  from gtr_jax.checkpoints import huggingface, names, sizes
-  from gtr_jax.run import imported_config
-
-  found = checkpoint.arrays
-  found_sizes = sizes.from_arrays(found)
-  _check_vocabulary(tokenizer, found_sizes)
-  _check_max_distance(args.relative_attention_max_distance, checkpoint)
-  config = imported_config.text(
-    found_sizes, checkpoint.max_distance, args.activation_dtype
-  )
-  expected, init = _expected(config, args.seed)
-  differences = names.compare(expected, found)
-  unused = tuple(sorted((*differences.unused, *checkpoint.unused)))
-  _check_unused(
-    [name for name in unused if not huggingface.is_of_decoder(name)],
-    args.allow_unused,
-  )
-  names.check_encoder(differences.missing)
-  if differences.missing and not args.initialize_missing:
-    raise ValueError(
-      f"lacks {_some(differences.missing)}; use --initialize_missing to draw"
-      f" it at random and train it{_hint(args, differences.missing)}"
-    )
-  drawn = init(differences.missing)
-  arrays = {
-    name: drawn[name] if name in drawn else _finite(name, found[name])
-    for name in expected
-  }
-  return _Plan(config, arrays, unused, differences.missing)
-
-
 def _write(
-  directory: pathlib.Path, plan: _Plan, tokenizer: Any, step: int
+  directory: pathlib.Path, plan: "import_plan.Plan", tokenizer: Any, step: int
 ) -> None:
   from gtr_jax.checkpoints import streaming
   from gtr_jax.data import vocabulary
@@ -215,14 +170,14 @@ def _write(
 
 
 @contextlib.contextmanager
-def _named(checkpoint: str) -> Iterator[None]:
-  """Puts the checkpoint's name before a user's mistake."""
+def _named(checkpoint: str, hint: str = "") -> Iterator[None]:
+  """Puts the checkpoint's name before a user's mistake, a hint behind it."""
   try:
     yield
   except ValueError as error:
     text = str(error)
     place = "" if text.startswith(checkpoint) else f"{checkpoint}: "
-    raise ValueError(f"{place}{text}") from error
+    raise ValueError(f"{place}{text}{hint}") from error
 
 
 def _tokenizer(path: str | None, checkpoint: "huggingface.Checkpoint") -> Any:
@@ -236,101 +191,16 @@ def _tokenizer(path: str | None, checkpoint: "huggingface.Checkpoint") -> Any:
   )
 
 
-def _check_max_distance(
-  flag: int | None, checkpoint: "huggingface.Checkpoint"
-) -> None:
-  if flag not in (None, checkpoint.max_distance):
-    raise ValueError(
-      f"--relative_attention_max_distance is {flag}, its config says"
-      f" {checkpoint.max_distance}; leave the flag out"
-    )
-
-
-def _check_unused(unused: Sequence[str], allowed: bool) -> None:
-  if unused and not allowed:
-    raise ValueError(
-      f"holds {_some(unused)}, for which the model has no place;"
-      " --allow_unused leaves that out"
-    )
-
-
-def _hint(args: argparse.Namespace, missing: Sequence[str]) -> str:
-  """Where a projection may be that was not looked for."""
-  from gtr_jax.checkpoints import sentence_transformers
-
-  beside = pathlib.Path(args.checkpoint) / sentence_transformers.MODULES_FILE
-  if sentence_transformers.PROJECTION in missing and beside.is_file():
-    return f"; {beside.name} is there: use --format=sentence-transformers"
-  return ""
-
-
-def _finite(
-  name: str, array: "lazy_arrays.LazyArray"
-) -> "lazy_arrays.LazyArray":
-  """The array, which refuses NaN and infinity when it is read."""
-  import numpy as np
-
-  def read(part: "lazy_arrays.Part") -> np.ndarray:
-    numbers = array[part]
-    if not np.isfinite(numbers).all():
-      raise ValueError(f"NaN or infinity in {name}")
-    return numbers
-
-  return dataclasses.replace(array, read=read)
-
-
-def _check_vocabulary(tokenizer: Any, sizes: "sizes_lib.Sizes") -> None:
-  if tokenizer is not None and tokenizer.vocab_size > sizes.vocab_size:
-    raise ValueError(
-      f"token_embedder/embedding has {sizes.vocab_size} rows, but --vocabulary"
-      f" has {tokenizer.vocab_size} pieces; it is another model's"
-    )
-
-
-def _expected(config: str, seed: int):
-  """Shapes that the config's model has, and a function that draws arrays.
-
-  Returns:
-    (flat name to shape, function of names that draws arrays).
-  """
-  import jax
-  import jax.numpy as jnp
-  import numpy as np
-  from flax import linen as nn
-
-  from gtr_jax.checkpoints import lazy_arrays, names
-  from gtr_jax.run import imported_config
-
-  model = imported_config.model(config)
-  tokens = jnp.ones((1, 1), jnp.int32)
-
-  def params(key):
-    return names.flatten(nn.unbox(model.init(key, tokens, tokens)["params"]))
-
-  def init(wanted: Sequence[str]) -> dict[str, lazy_arrays.LazyArray]:
-    if not wanted:
-      return {}
-    # Under jit nothing but what is wanted is made.
-    make = jax.jit(lambda key: {name: params(key)[name] for name in wanted})
-    drawn = make(jax.random.key(seed))
-    return {k: lazy_arrays.in_memory(np.asarray(x)) for k, x in drawn.items()}
-
-  return jax.eval_shape(params, jax.random.key(seed)), init
-
-
-def _some(found: Sequence[str]) -> str:
-  more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-  return ", ".join(found[:3]) + more
-
-
 def _summary(result: Mapping[str, Any], step: int) -> str:
+  from gtr_jax.run import import_plan
+
   lines = [
     f"{result['model']}: step {step:,}, {result['parameters']:,} parameters"
   ]
   if result["unused"]:
-    lines.append(f"not used: {_some(result['unused'])}")
+    lines.append(f"not used: {import_plan.some(result['unused'])}")
   if result["missing"]:
-    lines.append(f"drawn at random: {_some(result['missing'])}")
+    lines.append(f"drawn at random: {import_plan.some(result['missing'])}")
   return "\n".join(lines)
 
 

@@ -5,8 +5,16 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from gtr_jax.checkpoints import huggingface
+from gtr_jax.checkpoints import huggingface, sentence_transformers
 from gtr_jax.run import other_libraries
+
+
+def hint(form: str, path: str | os.PathLike[str]) -> str:
+  """Where a projection may be that was not looked for; else nothing."""
+  beside = pathlib.Path(path) / sentence_transformers.MODULES_FILE
+  if form == "huggingface" and beside.is_file():
+    return f"; {beside.name} is there: use --format=sentence-transformers"
+  return ""
 
 
 def open_checkpoint(

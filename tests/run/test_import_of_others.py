@@ -104,6 +104,15 @@ def test_t5_becomes_a_model_whose_projection_is_drawn(tmp_path, capsys):
     np.testing.assert_array_equal(actual[name], array)
 
 
+def test_a_projection_that_was_not_looked_for_is_hinted_at(tmp_path, capsys):
+  write(tmp_path / "theirs")
+  (tmp_path / "theirs/modules.json").write_text("[]")
+  status, _, error, _ = run(tmp_path, capsys)
+  assert status == 2 and error.endswith(
+    "modules.json is there: use --format=sentence-transformers\n"
+  )
+
+
 def test_an_array_without_a_place_must_be_allowed(tmp_path, capsys):
   extra = {"encoder.block.0.adapter.weight": np.ones(6, np.float32)}
   write(tmp_path / "theirs", **extra)

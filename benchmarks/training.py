@@ -17,7 +17,7 @@ from gtr_jax.retrieval import towers as towers_lib
 from gtr_jax.training import optimizers
 from gtr_jax.training import state as state_lib
 from gtr_jax.training import step as step_lib
-from gtr_jax.types import HostBatch, TokenRows
+from gtr_jax.types import HostBatch, TokenRows, TowerName
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,10 @@ def encoder(
       towers, params, tokens, "passage", None, segments, num_texts
     )
 
-  functions = {"query": passages, "passage": passages}
+  functions: dict[TowerName, towers_lib.TowerFunction] = {
+    "query": passages,
+    "passage": passages,
+  }
   return encode_lib.Encoder(
     towers_lib.Towers(functions, parameters(size)),
     tokenizer,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from gtr_jax.export import consumer_process, nearness, probes
+from gtr_jax.export import consumer_process, cpu, nearness, probes
 from gtr_jax.export import original as original_lib
 from gtr_jax.models import dual_encoder
 from gtr_jax.types import Params, TowerName
@@ -134,13 +134,13 @@ def _encode(
   model: dual_encoder.DualEncoder, params: Params, rows: list[np.ndarray]
 ) -> Float32[np.ndarray, "n D"]:
   """Unit vectors by the model, on the CPU, in two shapes: each is compiled."""
-  cpu = jax.local_devices(backend="cpu")[0]
+  device = cpu.device()
   encode = jax.jit(
     lambda params, tokens: model.apply(
       {"params": params}, tokens, method="encode_query"
     )
   )
-  params = jax.device_put(params, cpu)
+  params = jax.device_put(params, device)
   lengths = np.array([len(row) for row in rows])
   split = int(np.median(lengths))
   vectors: dict[int, np.ndarray] = {}
@@ -151,7 +151,7 @@ def _encode(
     tokens = np.zeros((chosen.size, lengths[chosen].max()), np.int32)
     for place, number in enumerate(chosen):
       tokens[place, : lengths[number]] = rows[number]
-    result = encode(params, jax.device_put(tokens, cpu))
+    result = encode(params, jax.device_put(tokens, device))
     vectors |= dict(zip(chosen.tolist(), np.asarray(result), strict=True))
   stacked = np.stack([vectors[number] for number in range(len(rows))])
   # T5X's epsilon leaves short vectors a little short of 1; others have none.

@@ -18,6 +18,7 @@ from gtr_jax.checkpoints import names, sizes, t5x, t5x_writing
 from gtr_jax.export import (
   check,
   consumer_process,
+  cpu,
   fast_tokenizer,
   model_card,
   own_reading,
@@ -138,7 +139,7 @@ def open_towers(
     if not tokens.size:
       width = model.query_encoder.projection_dim
       return np.zeros((len(tokens), width), np.float32)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(cpu.device()):
       return np.asarray(encode(read.params, tokens))
 
   return embeddings

@@ -191,7 +191,9 @@ def test_the_mean_of_the_tokens_is_the_same_embedding(exported):
   np.testing.assert_allclose(mean, run(session, tokens), atol=5e-6)
 
 
-@pytest.mark.parametrize("pooling_fn", POOLINGS, ids=str)
+@pytest.mark.parametrize(
+  "pooling_fn", POOLINGS, ids=lambda f: getattr(f, "__name__", type(f).__name__)
+)
 def test_every_pooling_of_t5_1_0(tmp_path, pooling_fn):
   original = original_of(pooling_fn=pooling_fn, num_layers=1)
   graph, outputs = onnx_graph.of_tower(*onnx_model._tower(original, "query"))

@@ -187,6 +187,25 @@ def test_the_nearest_passages_are_counted():
   assert nearness.top10_overlap(due, turned, 2.0) == 1.0
 
 
+@pytest.mark.parametrize(
+  "found, message",
+  [
+    ((2e-5, 1.0, 1.0), "embeddings differ by 2.0e-05"),
+    ((np.inf, 1.0, 1.0), "embeddings differ by inf"),
+    ((1e-6, 0.9999, 1.0), "have a cosine of 0.999900"),
+    ((1e-6, 1.0, 0.99), "99.0% of the export's ten nearest passages"),
+  ],
+)
+def test_each_of_the_three_is_required(found, message):
+  worst = (nearness.Worst(0.5, 0.1, "query", "a text"),)
+  near = nearness.Nearness(*found, nearness.FLOAT32, worst)
+  with pytest.raises(ValueError, match=message) as error:
+    near.require("the export's", "the model's")
+  assert "worst: the query 'a text' (cosine 0.500000)" in str(error.value)
+  good = nearness.Nearness(1e-5, 0.99999, 1.0, nearness.FLOAT32, worst)
+  good.require("the export's", "the model's")
+
+
 def test_a_bfloat16_export_is_compared_with_the_float32_model(original):
   low = dataclasses.replace(original, dtype="bfloat16")
   assert low.written_model.query_encoder.encoder.dtype == "bfloat16"

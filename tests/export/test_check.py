@@ -198,7 +198,8 @@ def test_the_nearest_passages_are_counted():
 )
 def test_each_of_the_three_is_required(found, message):
   worst = (nearness.Worst(0.5, 0.1, "query", "a text"),)
-  near = nearness.Nearness(*found, nearness.FLOAT32, worst)
+  difference, cosine, overlap = found
+  near = nearness.Nearness(difference, cosine, overlap, nearness.FLOAT32, worst)
   with pytest.raises(ValueError, match=message) as error:
     near.require("the export's", "the model's")
   assert "worst: the query 'a text' (cosine 0.500000)" in str(error.value)

@@ -16,6 +16,10 @@ from gtr_jax.checkpoints import huggingface, lazy_arrays
 MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
 LENGTH_FILE = "sentence_bert_config.json"
+# sentence-transformers 6 keeps the length with the tokenizer alone.
+_TOKENIZER_SETTINGS_FILE = "tokenizer_config.json"
+# What transformers writes for "no limit" is 10**30.
+_MOST_LENGTH = 10**6
 PROJECTION = "projection_layer/kernel"
 _DUE = "due are Transformer, Pooling, at most one Dense, Normalize"
 _IDENTITY = ("torch.nn.modules.linear.Identity", "torch.nn.Identity")
@@ -51,7 +55,7 @@ def read(
     unused=(*checkpoint.unused, *unused),
     query_prompt=query_prompt,
     passage_prompt=passage_prompt,
-    max_length=settings.get("max_seq_length"),
+    max_length=_max_length(folder / transformer, settings),
   )
 
 
@@ -111,6 +115,19 @@ def _settings(folder: pathlib.Path) -> Mapping[str, Any]:
       f"{path}: do_lower_case is true, and texts are not changed here"
     )
   return settings
+
+
+def _max_length(
+  transformer: pathlib.Path, settings: Mapping[str, Any]
+) -> int | None:
+  """Tokens of a text that the library reads; None if the folder says none."""
+  length = settings.get("max_seq_length")
+  path = transformer / _TOKENIZER_SETTINGS_FILE
+  if length is None and path.is_file():
+    found = _mapping(path).get("model_max_length")
+    is_limit = isinstance(found, int) and 0 < found <= _MOST_LENGTH
+    length = found if is_limit else None
+  return length
 
 
 def _dense(

@@ -74,6 +74,7 @@ def compare(
   model: dual_encoder.DualEncoder,
   params: Params,
   tokenizer: original_lib.TextTokenizer | None,
+  max_length: int | None = None,
 ) -> Comparison:
   """How far the imported model is from the folder that it was made of.
 
@@ -83,6 +84,7 @@ def compare(
     model: one tower for both; of "huggingface" the projection is left out.
     params: as imported.
     tokenizer: None where there is no vocabulary: random ids are read.
+    max_length: where the library cuts texts; None is 512 tokens.
 
   Raises:
     ValueError: the library does not read the folder, or vectors further off
@@ -99,7 +101,8 @@ def compare(
     _both(due), _both(came), texts, _tolerance(model.query_encoder.encoder)
   )
   near.require("the imported model's", f"those of {library}")
-  return Comparison(library, near, len(texts), _other_ids(theirs, tokenizer))
+  other_ids = _other_ids(theirs, tokenizer, max_length or _MAX_LENGTH)
+  return Comparison(library, near, len(texts), other_ids)
 
 
 def _inputs(
@@ -170,12 +173,13 @@ def _tolerance(encoder: Any) -> nearness.Tolerance:
 def _other_ids(
   theirs: consumer_process.Loaded,
   tokenizer: original_lib.TextTokenizer | None,
+  max_length: int,
 ) -> tuple[str, ...] | None:
   """Short texts that their tokenizer reads otherwise than ours."""
   if tokenizer is None:
     return None
   texts = probes.short_texts(tokenizer)
-  rows, _ = tokenizer.encode(texts, _MAX_LENGTH, "passage")
+  rows, _ = tokenizer.encode(texts, max_length, "passage")
   try:
     came = theirs.token_ids(texts, "passage")
   except ValueError:  # A folder without a tokenizer.

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     comparison, not_compared = None, _why_not_compared(args, plan)
     if not not_compared:
       comparison = import_comparison.compare(
-        args.format, args.checkpoint, directory
+        args.format, args.checkpoint, directory, checkpoint.max_length
       )
   result = {
     "model": str(output),

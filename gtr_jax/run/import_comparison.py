@@ -9,7 +9,10 @@ from gtr_jax.run import model_directory
 
 
 def compare(
-  form: str, checkpoint: str, directory: pathlib.Path
+  form: str,
+  checkpoint: str,
+  directory: pathlib.Path,
+  max_length: int | None = None,
 ) -> import_check.Comparison | None:
   """Compares a new model directory with its source; leaves parity.json in it.
 
@@ -17,6 +20,7 @@ def compare(
     form: the checkpoint's format.
     checkpoint: a folder, or a name on the Hub.
     directory: the model directory made of it.
+    max_length: tokens of a text that the checkpoint says are read.
 
   Returns:
     None where no library that reads the format is installed.
@@ -33,6 +37,7 @@ def compare(
     loaded.model,
     loaded.params,
     loaded.tokenizer,
+    max_length,
   )
   text = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
   path = directory / artifact.PARITY_FILE

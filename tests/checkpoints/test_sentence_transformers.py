@@ -107,6 +107,20 @@ def test_names_of_later_versions_are_read(folder):
   assert sentence_transformers.read(folder).max_length == 512
 
 
+@pytest.mark.parametrize(
+  ("length", "due"), [(48, 48), (10**30, None), (1e30, None), (None, None)]
+)
+def test_a_length_that_only_the_tokenizer_has_is_read(folder, length, due):
+  dump(folder / "sentence_bert_config.json", {"module_output_name": "x"})
+  dump(folder / "tokenizer_config.json", {"model_max_length": length})
+  assert sentence_transformers.read(folder).max_length == due
+
+
+def test_the_length_beside_the_weights_comes_first(folder):
+  dump(folder / "tokenizer_config.json", {"model_max_length": 48})
+  assert sentence_transformers.read(folder).max_length == 512
+
+
 def test_without_a_dense_the_projection_changes_nothing(folder):
   write_modules(folder, {k: v for k, v in MODULES.items() if k != "2_Dense"})
   said = []

@@ -48,6 +48,7 @@ class Theirs:
   projects: bool
   reads_marks: bool = False
   tokenizer: vocabulary.Tokenizer | None = None
+  length: int = 512
 
   def of_ids(self, rows, tower):
     params = jax.tree.map(lambda x: np.asarray(x, np.float64), self.params)
@@ -66,18 +67,20 @@ class Theirs:
   def token_ids(self, texts, tower):
     if self.tokenizer is None:
       raise ValueError("there is no tokenizer in the folder")
-    rows, _ = self.tokenizer.encode(list(texts), 512, tower)
+    rows, _ = self.tokenizer.encode(list(texts), self.length, tower)
     ids = vocabulary.pad(rows, max(map(len, rows)))
     marked = ["</s>" in text for text in texts]
     ids[np.array(marked) & self.reads_marks, 0] += 1
     return ids
 
 
-def compare(monkeypatch, form, theirs, imported, tokenizer):
+def compare(monkeypatch, form, theirs, imported, tokenizer, max_length=None):
   monkeypatch.setattr(consumer_process, "version", lambda *names: names[-1])
   monkeypatch.setattr(consumer_process, "Loaded", lambda *args: theirs)
   model, params = imported
-  return import_check.compare(form, FOLDER, model, params, tokenizer)
+  return import_check.compare(
+    form, FOLDER, model, params, tokenizer, max_length
+  )
 
 
 @pytest.mark.parametrize("form", ["huggingface", "sentence-transformers"])
@@ -129,6 +132,17 @@ def test_texts_that_their_tokenizer_reads_otherwise_are_listed(
   theirs.tokenizer = None
   found = compare(monkeypatch, "huggingface", theirs, imported, tokenizer)
   assert found.other_ids is None
+
+
+def test_where_the_folder_cuts_texts_is_no_other_reading(
+  monkeypatch, imported, tokenizer
+):
+  form, length = "sentence-transformers", 6
+  theirs = Theirs(imported[1], True, tokenizer=tokenizer, length=length)
+  found = compare(monkeypatch, form, theirs, imported, tokenizer, length)
+  assert found.other_ids == ()
+  # The probes are longer.
+  assert compare(monkeypatch, form, theirs, imported, tokenizer).other_ids
 
 
 def test_who_is_asked():

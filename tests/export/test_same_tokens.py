@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from gtr_jax.export import same_tokens
+from gtr_jax.data import vocabulary
+from gtr_jax.export import original, same_tokens
+from gtr_jax.models import dual_encoder, t5_encoder, text_encoder
 
 EOS, ONE, FIVE, OTHER = 1, 2, 3, 4
 
@@ -30,3 +32,18 @@ def decode(ids):
 def test_ties(due, came, length, tied):
   actual = same_tokens.is_tie(decode, np.array(due), np.array(came), length)
   assert actual is tied
+
+
+def test_ids_of_another_vocabulary_are_refused():
+  own = vocabulary.train(["a word, and another"] * 9, 290)
+  encoder = t5_encoder.T5Encoder(
+    num_layers=1, num_heads=1, head_dim=1, mlp_dim=1
+  )
+  tower = text_encoder.TextEncoder(encoder, own.vocab_size, embed_dim=1)
+  model = original.Original(
+    dual_encoder.DualEncoder(tower), {}, own, 8, 8, "", 0
+  )
+  (row,), _ = own.encode(["word"], 8, "query")
+  strange = np.array([[own.vocab_size, *row[1:]]])
+  with pytest.raises(ValueError, match="it was not kept"):
+    same_tokens.num_ties(model, ["word"], strange, "query")

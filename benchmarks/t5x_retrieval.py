@@ -6,7 +6,8 @@ Activations are float32 and tokens are looked up, its best setting on a CPU;
 `--as_shipped` takes its bfloat16 and one-hot products.
 
 T5X Retrieval was last changed in 2022 and names things that its libraries no
-longer have.  `_stand_ins` puts something in their places before it is imported.
+longer have.  `install_stand_ins` puts something in their places before it is
+imported.
 """
 
 import contextlib
@@ -62,7 +63,7 @@ def main() -> None:
   flags = peer.flags()
   flags.add_argument("--as_shipped", action="store_true")
   options = flags.parse_args()
-  _stand_ins()
+  install_stand_ins()
   size = training.SIZES[options.size]
   _configure(size, "" if options.as_shipped else _BEST_ON_CPU)
   setting = "as shipped" if options.as_shipped else "float32, gather"
@@ -161,7 +162,7 @@ def _configure(size: training.Size, more: str) -> None:
     gin.parse_config("\n".join([_GIN, *bindings, more]))
 
 
-def _stand_ins() -> None:
+def install_stand_ins() -> None:
   """What T5X Retrieval needs of libraries that went on without it."""
   stand_ins.install()
   of_flax: Any = flax

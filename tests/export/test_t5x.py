@@ -1,13 +1,17 @@
 """T5X's format: what it wrote itself comes back, its own reader included."""
 
 import dataclasses
+import importlib.util
 import json
+import pathlib
+import subprocess
+import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import stand_ins
 from gtr_jax.checkpoints import names, t5x, t5x_writing
 from gtr_jax.data import vocabulary
 from gtr_jax.export import artifact, own_reading
@@ -82,17 +86,12 @@ def test_what_t5x_wrote_comes_back(
 
 
 @pytest.mark.filterwarnings("ignore")  # Theirs.
-def test_t5x_restores_it_and_its_model_gives_the_same(
-  tmp_path, shared_data, alone
-):
-  checkpoints = pytest.importorskip(
-    "t5x.checkpoints",
-    reason="T5X is on no package index; install it from its repository",
-    exc_type=ImportError,
-  )
-  server = pytest.importorskip("gtr_jax.export.t5x_server")
-  original = original_of(shared_data)
-  artifact.make(original, export, tmp_path / "folder")
+def test_t5x_restores_it(tmp_path, shared_data, alone):
+  if importlib.util.find_spec("t5x") is None:
+    pytest.skip("T5X is on no package index; install it from its repository")
+  stand_ins.install()
+  checkpoints = importlib.import_module("t5x.checkpoints")
+  artifact.make(original_of(shared_data), export, tmp_path / "folder")
   state = checkpoints.load_t5x_checkpoint(
     str(tmp_path / "folder/checkpoint_20")
   )
@@ -100,15 +99,42 @@ def test_t5x_restores_it_and_its_model_gives_the_same(
   golden = np.load(shared_data / "t5x/trained_golden.npz")
   for name, array in names.flatten(state["target"]).items():
     np.testing.assert_array_equal(array, golden[f"param/{name}"])
-  theirs = server.open_folder(str(tmp_path / "folder"))
-  ours = export.Loaded(tmp_path / "folder")
+
+
+# In a process of its own: what makes T5X Retrieval run changes jax and flax.
+THEIRS = """
+import json, sys
+from benchmarks import t5x_retrieval
+t5x_retrieval.install_stand_ins()
+from gtr_jax.export import t5x_server
+theirs = t5x_server.open_folder(sys.argv[1])
+texts = json.loads(sys.argv[2])
+print(json.dumps([
+  [function(texts, tower).tolist() for function in theirs[:2]]
+  for tower in ("query", "passage")
+]))
+"""
+
+
+def test_t5x_retrievals_model_gives_the_same(tmp_path, shared_data, alone):
+  for library in ("t5x", "t5x_retrieval", "flaxformer"):
+    if importlib.util.find_spec(library) is None:
+      pytest.skip(f"{library} is on no package index and not installed")
+  artifact.make(original_of(shared_data), export, tmp_path / "folder")
   texts = ["green tea", "", "word " * 100, "日本語 é"]
-  for tower in original_lib.TOWERS:
-    np.testing.assert_array_equal(
-      theirs.token_ids(texts, tower), ours.token_ids(texts, tower)
-    )
-    with jax.numpy_rank_promotion("allow"):
-      due = theirs.embeddings(texts, tower)
+  command = [sys.executable, "-W", "ignore", "-c", THEIRS]
+  done = subprocess.run(
+    [*command, str(tmp_path / "folder"), json.dumps(texts)],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=pathlib.Path(__file__).parents[2],
+  )
+  assert done.returncode == 0, done.stderr
+  ours = export.Loaded(tmp_path / "folder")
+  theirs = json.loads(done.stdout.splitlines()[-1])
+  for tower, (ids, due) in zip(original_lib.TOWERS, theirs, strict=True):
+    np.testing.assert_array_equal(ours.token_ids(texts, tower), ids)
     np.testing.assert_allclose(ours.embeddings(texts, tower), due, atol=1e-5)
 
 

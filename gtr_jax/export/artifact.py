@@ -70,14 +70,15 @@ def make(
     report("comparing")
     comparison = check.compare(original, export)
     report("putting in place")
-    _write_json(
+    write_json(
       directory / placement.DESCRIPTION_FILE, _description(original, form)
     )
-    _write_json(directory / PARITY_FILE, _parity(form, comparison))
+    write_json(directory / PARITY_FILE, _parity(form, comparison))
   return comparison
 
 
-def _write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes a file of UTF-8 that people read, too."""
   text = json.dumps(content, indent=2, ensure_ascii=False)
   path.write_text(text + "\n", encoding="utf-8")
 

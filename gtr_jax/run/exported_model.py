@@ -20,6 +20,16 @@ _PROGRAMS = {
   "stablehlo": "stablehlo",
   "t5x": "t5x",
 }
+# What an encoder takes from an export's description.
+_SAID = (
+  "query_length",
+  "passage_length",
+  "query_prompt",
+  "passage_prompt",
+  "vocab_size",
+  "checkpoint_hash",
+  "step",
+)
 # Where a SavedModel keeps what is not its own.
 _EXTRA = "assets.extra"
 
@@ -46,7 +56,7 @@ def encoder(
     ValueError: a broken folder, or a library that is not installed.
   """
   folder = pathlib.Path(path)
-  description = _read(folder / placement.DESCRIPTION_FILE)
+  description = _read(folder / placement.DESCRIPTION_FILE, *_SAID)
   form = description["format"]
   try:
     with native_noise.held_back():
@@ -76,14 +86,15 @@ def encoder(
   )
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def _read(path: pathlib.Path, *keys: str) -> dict[str, Any]:
   try:
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["format"]
+    for key in ("format", *keys):
+      content[key]
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(
-      f"{path}: broken or cut, no description of an export ({error!r}); export"
-      " again"
+      f"{path}: broken, cut or of an older gtr_jax, no description of an export"
+      f" ({error!r}); export again"
     ) from None
   return content
 

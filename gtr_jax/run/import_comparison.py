@@ -1,6 +1,5 @@
 """What `gtr import` asks the library that wrote the weights."""
 
-import json
 import pathlib
 
 from gtr_jax.checkpoints import hub
@@ -39,9 +38,7 @@ def compare(
     loaded.tokenizer,
     max_length,
   )
-  text = json.dumps(comparison.as_json(), indent=2, ensure_ascii=False)
-  path = directory / artifact.PARITY_FILE
-  path.write_text(text + "\n", encoding="utf-8")
+  artifact.write_json(directory / artifact.PARITY_FILE, comparison.as_json())
   return comparison
 
 

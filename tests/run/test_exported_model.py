@@ -136,10 +136,12 @@ def test_a_folder_that_was_cut_is_one_line(model, tmp_path, monkeypatch, form):
   assert gtr_jax.load(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": '])
+@pytest.mark.parametrize(
+  "content", ["", "[]", "{}", '{"format": ', '{"format": "savedmodel"}']
+)
 def test_a_broken_description_is_one_line(tmp_path, content):
   (tmp_path / "gtr_export.json").write_text(content)
-  with pytest.raises(ValueError, match=r"gtr_export.json: broken or cut"):
+  with pytest.raises(ValueError, match=r"gtr_export.json: broken, cut or of"):
     gtr_jax.load(tmp_path)
 
 
